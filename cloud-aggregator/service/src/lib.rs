@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The cloud aggregator's roles around the pure core: logs, MQTT, stores, HTTP.
+//!
+//! Invariant: nothing is acknowledged, published or shown before the log has it.
+
+pub mod log;

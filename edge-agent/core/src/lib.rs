@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The edge agent's state machines: what to record, under which number, what to evict, what to send.
+//!
+//! Pure: time, randomness, the disk's answers and the network's come in as [`Input`]; what shall happen goes out as
+//! [`Output`]; [`AgentCore::next_deadline`] says when to call again. The shell executes outputs in their order and
+//! feeds the answers back in the order in which the disk (and, for itself, the link) gave them.
+//!
+//! Architecture invariant: nothing is published, and no position of a source is taken as read, before the
+//! [`CommitBatch`] that holds it is confirmed. No clock, no runtime, no file is reachable from this crate.
+
+mod agent;
+mod input;
+mod output;
+mod settings;
+mod store;
+
+pub use agent::{AgentCore, AgentView, TurbineView};
+pub use input::{Input, Now, PublishId, Reading, SourceId, Value};
+pub use output::{AgentEvent, FatalFault, LoadRequest, Output};
+pub use settings::{
+    DiskSettings, RecordingSettings, Settings, SourceKind, SourceSettings, Threshold,
+    TurbineSettings, UplinkSettings,
+};
+pub use store::{
+    CommitBatch, CommitId, Eviction, HeldEpoch, LevelChange, Loaded, NewRow, Recovered,
+    RecoveredTurbine, RowClass, RowKind, RowLevel, RowMeta, StoreFault, StoredRow, Tallies, Tally,
+    Usage,
+};

@@ -4,11 +4,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = "proto/windlass/v1/windlass.proto";
     println!("cargo::rerun-if-changed={file}");
     let descriptors = protox::compile([file], ["proto"])?;
-    prost_build::Config::new()
-        .bytes([
-            ".windlass.v1.Telemetry.record",
-            ".windlass.v1.Batch.columns",
-        ])
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().compile_fds(descriptors)?;
     Ok(())
 }

@@ -84,16 +84,17 @@ pub struct Batch {
     pub raw: Vec<i64>,
 }
 
-/// Columns of one batch with the same times and flags.
+/// Columns of one batch with the same times and flags: at least one row and one column. A channel may stand in several
+/// blocks of a batch (some of its readings are late, or its times are its own), once in each.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Block {
     /// Below the gateway's frontier when committed, or ahead of its clock.
     pub flags: Flags,
     /// Event time of each row.
     pub times: Times,
-    /// One for each channel.
+    /// One for each channel, ascending by channel, at least one; their values follow one another in [`Batch::raw`].
     pub columns: Vec<Column>,
-    /// Readings of this block whose quality is not good, by (column, row).
+    /// Readings of this block whose quality is not good, ascending by (column, row), at most one mark for a reading.
     pub quality: Vec<QualityMark>,
 }
 

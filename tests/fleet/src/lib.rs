@@ -1,1 +1,12 @@
-//! Placeholder.
+//! The rig behind the demo and the system tests: real processes over real MQTT, faults on the way, and a ledger that
+//! believes no counter of the product.
+//!
+//! Invariant: what is expected is read from the gateways' outboxes, as they are written; what is found is read from the
+//! lake's files and the status store. Neither goes through the product's own accounting.
+
+pub mod clock;
+pub mod mosquitto;
+pub mod mqtt;
+pub mod pki;
+pub mod process;
+pub mod proxy;

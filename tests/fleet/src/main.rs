@@ -1,0 +1,2 @@
+//! `windlass-fleet`: the demo and the replay of real data.
+fn main() {}

@@ -27,13 +27,13 @@ pub use topic::{down_topic, parse_down_topic, parse_up_topic, up_topic};
 
 /// Version of the wire format that this code writes.
 pub const VERSION: u32 = 1;
-/// Largest record accepted, bytes (an Azure IoT Hub message is at most 256 KB).
+/// Largest record accepted, bytes (an Azure `IoT` Hub message is at most 256 KB).
 pub const RECORD_BYTES_MAX: usize = 200 * 1024;
 /// Most readings in one batch.
 pub const BATCH_READINGS_MAX: usize = 65_536;
 /// Largest columns of a batch before compression, bytes: every reading at full width, and room for the structure.
 pub const COLUMNS_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Largest downlink message, bytes (an Azure IoT Hub message to a device is at most 64 KB).
+/// Largest downlink message, bytes (an Azure `IoT` Hub message to a device is at most 64 KB).
 pub const DOWNLINK_BYTES_MAX: usize = 64 * 1024;
 /// Largest entry of the telemetry topic, bytes.
 pub const LOGGED_BYTES_MAX: usize = 1024 * 1024;
@@ -110,7 +110,7 @@ impl WireError {
         }
     }
 
-    fn field(field: &'static str, found: impl ToString, expected: &'static str) -> Self {
+    fn field(field: &'static str, found: impl std::fmt::Display, expected: &'static str) -> Self {
         Self::Field {
             field,
             found: found.to_string().chars().take(80).collect(),

@@ -91,24 +91,22 @@ impl Parts {
 
     fn column(&mut self, values: &[i64], float: bool) {
         if !float {
-            return self.integers(values);
+            self.integers(values);
+            return;
         }
         let mut scaled = std::mem::take(&mut self.decimals);
-        match decimals_of(values) {
-            Some(decimals) => {
-                self.headers.push(decimals);
-                scaled.clear();
-                scaled.extend(
-                    values
-                        .iter()
-                        .map(|v| to_decimal(*v, decimals).unwrap_or_default()),
-                );
-                self.integers(&scaled);
-            }
-            None => {
-                self.headers.push(EXPONENT_BITS);
-                self.integers(values);
-            }
+        if let Some(decimals) = decimals_of(values) {
+            self.headers.push(decimals);
+            scaled.clear();
+            scaled.extend(
+                values
+                    .iter()
+                    .map(|v| to_decimal(*v, decimals).unwrap_or_default()),
+            );
+            self.integers(&scaled);
+        } else {
+            self.headers.push(EXPONENT_BITS);
+            self.integers(values);
         }
         self.decimals = scaled;
     }
@@ -116,7 +114,8 @@ impl Parts {
     fn integers(&mut self, values: &[i64]) {
         let first = values[0];
         if values.len() == 1 {
-            return put_varint(&mut self.bases, zigzag(first));
+            put_varint(&mut self.bases, zigzag(first));
+            return;
         }
         let plan = Plan::of(values);
         self.headers.push(plan.mode.header(plan.width));

@@ -6,6 +6,7 @@
 //! received stays received, a seq that is lost becomes received when it turns up. Every limit is named here, and what
 //! exceeds one is refused or coarsened and counted, so that a limit can cost exactness but never make a false claim.
 
+mod check;
 mod links;
 mod ring;
 mod segments;
@@ -14,9 +15,7 @@ mod verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Epoch, Seq, SeqRange};
-use crate::record::{
-    Batch, Body, Gap, Header, LossReason, Open, Record, RecordHash, Stamps, Times,
-};
+use crate::record::{Body, Gap, Header, LossReason, Open, Record, RecordHash, Times};
 use crate::time::{EventTime, MINUTE_US};
 use links::Link;
 pub use links::LinkFault;
@@ -471,79 +470,6 @@ impl Seqs {
             Self::Runs(runs) => runs.received(seq),
         }
     }
-}
-
-impl EpochState {
-    /// Does the record contradict what is known of its epoch?
-    fn check(&self, record: &Record, hash: &RecordHash) -> Result<(), String> {
-        let header = &record.header;
-        let seq = header.id.seq;
-        if let Some(last) = self.end.as_ref().and_then(|end| end.last)
-            && seq > last
-        {
-            return Err(format!(
-                "seq {seq} lies beyond {last}, the last of its epoch by the Open of the next"
-            ));
-        }
-        match (&record.body, seq == Seq::FIRST) {
-            (Body::Open(_), false) => return Err(format!("an Open as seq {seq}, expected seq 1")),
-            (Body::Open(open), true) => {
-                if open.predecessor.as_ref().map(|p| p.epoch) == Some(self.epoch) {
-                    return Err("an Open that names its own epoch as predecessor".to_owned());
-                }
-            }
-            (_, true) => return Err("seq 1 is no Open".to_owned()),
-            (Body::Seal(seal), false) => {
-                if seal.upto.next() == seq && seal.head != header.prev_head {
-                    return Err(format!(
-                        "the Seal's head at seq {} is not the chain head before seq {seq}",
-                        seal.upto
-                    ));
-                }
-            }
-            (Body::Batch(_) | Body::Gap(_), false) => {}
-        }
-        if let Body::Batch(batch) = &record.body {
-            self.check_times(batch, &header.stamps)?;
-        }
-        match &self.seqs {
-            Seqs::Whole(_) => Ok(()),
-            Seqs::Runs(runs) => runs.check(record, hash),
-        }
-    }
-
-    /// On-time readings lie in `[not_before, ceiling]`.
-    fn check_times(&self, batch: &Batch, stamps: &Stamps) -> Result<(), String> {
-        let Some((min, max)) = on_time_bounds(batch) else {
-            return Ok(());
-        };
-        if max > stamps.ceiling {
-            return Err(format!(
-                "an on-time reading at {} lies above the record's ceiling {}",
-                max.0, stamps.ceiling.0
-            ));
-        }
-        match &self.open {
-            Some(open) if min < open.not_before => Err(format!(
-                "an on-time reading at {} lies before {}, the not_before of its epoch's Open",
-                min.0, open.not_before.0
-            )),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// First and last event time of the readings that are neither late nor suspect.
-fn on_time_bounds(batch: &Batch) -> Option<(EventTime, EventTime)> {
-    let mut bounds: Option<(EventTime, EventTime)> = None;
-    for block in &batch.blocks {
-        if block.flags.late || block.flags.suspect || block.times.len() == 0 {
-            continue;
-        }
-        let (min, max) = time_bounds(&block.times);
-        bounds = Some(bounds.map_or((min, max), |(a, b)| (a.min(min), b.max(max))));
-    }
-    bounds
 }
 
 /// First and last event time of a block that is not empty.

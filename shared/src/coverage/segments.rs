@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DeclaredEnd, RunView};
 use crate::id::{Seq, SeqRange};
-use crate::record::{Head, Header, LossReason, Record, RecordHash, Stamps};
+use crate::record::{Head, Header, LossReason, RecordHash, Stamps};
 use crate::time::EventTime;
 use crate::wire;
 
@@ -37,20 +37,20 @@ pub(super) enum Segment {
 /// Received seqs without a break.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Received {
-    first: u64,
-    last: u64,
+    pub(super) first: u64,
+    pub(super) last: u64,
     /// Of `first`.
     pub(super) prev_ceiling: EventTime,
     /// Of `first`.
-    frontier_first: EventTime,
+    pub(super) frontier_first: EventTime,
     /// Of `last`.
     pub(super) ceiling: EventTime,
     /// Of `last`.
     pub(super) frontier: EventTime,
     /// Before `first`.
-    head_before: Tag,
+    pub(super) head_before: Tag,
     /// After `last`.
-    head_after: Tag,
+    pub(super) head_after: Tag,
     /// Lost ones inside, whose exact places were given up because there were too many: they count as received for
     /// dedupe (a copy that still turns up is an unverified duplicate), and as lost for verdicts.
     folded: Option<Box<Folded>>,
@@ -180,46 +180,11 @@ impl Runs {
         )
     }
 
-    fn around(&self, seq: u64) -> (Option<&Received>, Option<&Received>) {
+    pub(super) fn around(&self, seq: u64) -> (Option<&Received>, Option<&Received>) {
         match self.locate(seq) {
             Ok(i) => self.neighbours(i, i + 1),
             Err(i) => self.neighbours(i, i),
         }
-    }
-
-    /// Do the stamps or the chain of a record contradict its neighbours?
-    pub(super) fn check(&self, record: &Record, hash: &RecordHash) -> Result<(), String> {
-        let Header {
-            id,
-            stamps,
-            prev_head,
-            ..
-        } = &record.header;
-        let seq = id.seq.0;
-        if stamps.prev_ceiling > stamps.ceiling {
-            return Err(format!(
-                "prev_ceiling {} is greater than ceiling {}",
-                stamps.prev_ceiling.0, stamps.ceiling.0
-            ));
-        }
-        if seq == 1 && (stamps.prev_ceiling != EventTime::MIN || *prev_head != Head::default()) {
-            return Err("seq 1 has a prev_ceiling or a chain head before it".to_owned());
-        }
-        let (before, after) = self.around(seq);
-        if let Some(before) = before {
-            check_after(before, record)?;
-        }
-        if let Some(after) = after {
-            check_before(stamps, seq, after)?;
-            if seq + 1 == after.first && tag(&wire::next_head(prev_head, hash)) != after.head_before
-            {
-                return Err(format!(
-                    "the chain does not join between seq {seq} and seq {}",
-                    after.first
-                ));
-            }
-        }
-        Ok(())
     }
 
     /// Takes in a checked record that was not received. Returns the span of event time in which verdicts may change, and
@@ -529,60 +494,4 @@ fn foldable(out: &[Segment]) -> Option<Foldable> {
         }
     }
     None
-}
-
-fn check_after(before: &Received, record: &Record) -> Result<(), String> {
-    let Header {
-        id,
-        stamps,
-        prev_head,
-        ..
-    } = &record.header;
-    let (k, j) = (id.seq.0, before.last);
-    let adjacent = j + 1 == k;
-    if stamps.prev_ceiling < before.ceiling || (adjacent && stamps.prev_ceiling != before.ceiling) {
-        return Err(format!(
-            "prev_ceiling {} of seq {k} does not fit ceiling {} of seq {j}",
-            stamps.prev_ceiling.0, before.ceiling.0
-        ));
-    }
-    if stamps.frontier < before.frontier {
-        return Err(format!(
-            "frontier goes back from {} of seq {j} to {} of seq {k}",
-            before.frontier.0, stamps.frontier.0
-        ));
-    }
-    if adjacent && tag(prev_head) != before.head_after {
-        return Err(format!(
-            "the chain does not join between seq {j} and seq {k}"
-        ));
-    }
-    if let crate::record::Body::Batch(batch) = &record.body
-        && let Some((min, _)) = super::on_time_bounds(batch)
-        && min < before.frontier
-    {
-        return Err(format!(
-            "an on-time reading at {} of seq {k} lies below frontier {} of seq {j}",
-            min.0, before.frontier.0
-        ));
-    }
-    Ok(())
-}
-
-fn check_before(stamps: &Stamps, k: u64, after: &Received) -> Result<(), String> {
-    let j = after.first;
-    let adjacent = k + 1 == j;
-    if stamps.ceiling > after.prev_ceiling || (adjacent && stamps.ceiling != after.prev_ceiling) {
-        return Err(format!(
-            "ceiling {} of seq {k} does not fit prev_ceiling {} of seq {j}",
-            stamps.ceiling.0, after.prev_ceiling.0
-        ));
-    }
-    if stamps.frontier > after.frontier_first {
-        return Err(format!(
-            "frontier goes back from {} of seq {k} to {} of seq {j}",
-            stamps.frontier.0, after.frontier_first.0
-        ));
-    }
-    Ok(())
 }

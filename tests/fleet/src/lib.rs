@@ -5,8 +5,13 @@
 //! lake's files and the status store. Neither goes through the product's own accounting.
 
 pub mod clock;
+pub mod demo;
+pub mod ledger;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod pki;
 pub mod process;
 pub mod proxy;
+pub mod rig;
+pub mod spec;
+pub mod storm;

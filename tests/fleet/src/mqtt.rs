@@ -56,7 +56,7 @@ impl Peer {
         Ok(peer)
     }
 
-    /// Publishes everything with QoS 1 and waits until the broker has acknowledged all of it.
+    /// Publishes everything with `QoS` 1 and waits until the broker has acknowledged all of it.
     pub fn publish_all(
         &mut self,
         messages: impl IntoIterator<Item = (String, Vec<u8>)>,
@@ -86,7 +86,7 @@ impl Peer {
         })
     }
 
-    /// Subscribes with QoS 1; true if the broker grants it.
+    /// Subscribes with `QoS` 1; true if the broker grants it.
     pub fn subscribe(&mut self, filter: &str) -> Result<bool> {
         self.client.subscribe(filter, QoS::AtLeastOnce)?;
         self.wait_for("the broker answers a subscription", |packet| {

@@ -1,0 +1,5 @@
+//! The demo.
+
+pub mod faults;
+pub mod history;
+pub mod latency;

@@ -1,0 +1,313 @@
+//! The ledger: every reading that a gateway committed is found once, or its loss is on record.
+//!
+//! Invariants: `accepted = counted + suspect + rejected + evicted + missing`; no counter of the product is believed. What
+//! counts is the identity (turbine, epoch, seq, index), and nothing about a reading may change on its way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
+use windlass_shared::record::{Body, LossReason};
+use windlass_shared::time::{EventTime, SECOND_US};
+use windlass_shared::wire;
+
+pub mod alerts;
+pub mod lake;
+pub mod outbox;
+pub mod reading;
+pub mod status;
+pub mod windows;
+
+use lake::Lake;
+use outbox::Witness;
+use reading::Reading;
+
+/// How many examples of a kind of mistake are kept for the message.
+const EXAMPLES_MAX: usize = 10;
+/// Features lag behind telemetry in the lake by at most a cut or two.
+const DUE_SLACK_US: i64 = 15 * SECOND_US;
+
+/// The balance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Balance {
+    /// Records that were committed to an outbox.
+    pub accepted_records: u64,
+    /// Readings in them.
+    pub accepted_readings: u64,
+    /// Readings found in the lake once, unchanged, and not suspect.
+    pub counted_readings: u64,
+    /// Readings whose record a gateway declared lost, and that never came.
+    pub evicted_readings: u64,
+    /// Readings in records that were refused, and are in dead-letter.
+    pub rejected_readings: u64,
+    /// Readings ahead of the gateway's clock: in the lake, in no window.
+    pub suspect_readings: u64,
+    /// Readings that are nowhere.
+    pub missing_readings: u64,
+    /// Readings found more than once, or counted more than once in a window.
+    pub double_counted_readings: u64,
+    /// Readings found changed.
+    pub altered_readings: u64,
+    /// Readings that no gateway committed.
+    pub foreign_readings: u64,
+    /// Readings that the gateway marked late and that were found so, in `readings` and in `late`.
+    pub late_readings: u64,
+    /// Records that the log has more than once.
+    pub duplicate_records_suppressed: u64,
+    /// Windows that settled, per turbine and window.
+    pub windows_settled: u64,
+    /// Windows whose last word is exact.
+    pub windows_exact: u64,
+    /// Windows that were provisional at least once.
+    pub windows_provisional: u64,
+    /// Windows whose last word is still provisional.
+    pub windows_open: u64,
+    /// Windows that are too young to have been emitted at all.
+    pub windows_not_due: u64,
+    /// Windows whose numbers are not those of a naive recomputation.
+    pub windows_wrong: u64,
+    /// Examples of what is wrong.
+    pub examples: Vec<String>,
+}
+
+impl Balance {
+    /// Nothing lost beyond recorded evictions, nothing doubled, changed or invented.
+    pub fn is_right(&self) -> bool {
+        self.missing_readings == 0
+            && self.double_counted_readings == 0
+            && self.altered_readings == 0
+            && self.foreign_readings == 0
+            && self.windows_wrong == 0
+            && self.examples.is_empty()
+    }
+
+    fn example(&mut self, text: impl FnOnce() -> String) {
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(text());
+        }
+    }
+}
+
+/// What the lake holds, by identity.
+#[derive(Default)]
+struct Found {
+    readings: BTreeMap<RecordId, Vec<Reading>>,
+    late: BTreeMap<RecordId, Vec<u32>>,
+    refused: BTreeSet<RecordId>,
+    gaps: Vec<(TurbineId, windlass_shared::record::Gap)>,
+    times_logged: BTreeMap<RecordId, u64>,
+    /// Of the newest entry.
+    log_time: i64,
+}
+
+/// Strikes the balance between what the gateways committed and what the lake holds. `settle_wait_us` is the aggregator's
+/// wait before it emits a window that is not settled.
+pub fn balance(witness: &Witness, lake_root: &Path, settle_wait_us: i64) -> Result<Balance> {
+    let lake = Lake::open(lake_root)?;
+    let mut found = found(&lake)?;
+    let mut balance = Balance {
+        duplicate_records_suppressed: found.times_logged.values().map(|n| n - 1).sum(),
+        ..Balance::default()
+    };
+    let mut counted = BTreeMap::new();
+    for (id, committed) in &witness.records {
+        balance.accepted_records += 1;
+        balance.accepted_readings += committed.readings.len() as u64;
+        let there = found.readings.remove(id).unwrap_or_default();
+        let late_rows = found.late.remove(id).unwrap_or_default();
+        if there.is_empty() && !committed.readings.is_empty() {
+            absent(&mut balance, &found, id, committed.readings.len() as u64);
+            continue;
+        }
+        compare(&mut balance, id, &committed.readings, there);
+        compare_late(&mut balance, id, &committed.readings, late_rows);
+        counted.insert(id.clone(), committed.readings.as_slice());
+    }
+    for (id, rows) in &found.readings {
+        balance.foreign_readings += rows.len() as u64;
+        balance.example(|| format!("{id}: in the lake, and no gateway committed it"));
+    }
+    unseen(&mut balance, witness, &found);
+    // Ticks come once a second; what the newest ones would have made due may lie in the next cut.
+    let due = EventTime(found.log_time - settle_wait_us - DUE_SLACK_US);
+    windows::check(&mut balance, &lake, &counted, due)?;
+    Ok(balance)
+}
+
+/// A record whose readings are not in the lake: declared lost, refused, or missing.
+fn absent(balance: &mut Balance, found: &Found, id: &RecordId, readings: u64) {
+    if found.refused.contains(id) {
+        balance.rejected_readings += readings;
+    } else if evicted(found, &id.turbine, id.epoch, id.seq) {
+        balance.evicted_readings += readings;
+    } else {
+        balance.missing_readings += readings;
+        balance.example(|| format!("{id}: {readings} readings are nowhere"));
+    }
+}
+
+fn evicted(found: &Found, turbine: &TurbineId, epoch: Epoch, seq: Seq) -> bool {
+    found.gaps.iter().any(|(of, gap)| {
+        of == turbine
+            && gap.epoch == epoch
+            && gap.reason == LossReason::Evicted
+            && gap.ranges.iter().any(|r| r.seqs.contains(seq))
+    })
+}
+
+fn compare(balance: &mut Balance, id: &RecordId, expected: &[Reading], mut there: Vec<Reading>) {
+    there.sort_unstable();
+    let rows = there.len() as u64;
+    there.dedup_by_key(|r| r.index);
+    let doubled = rows - there.len() as u64;
+    balance.double_counted_readings += doubled;
+    if doubled > 0 {
+        balance.example(|| format!("{id}: {doubled} readings stand twice"));
+    }
+    let by_index: BTreeMap<u32, Reading> = there.into_iter().map(|r| (r.index, r)).collect();
+    for reading in expected {
+        match by_index.get(&reading.index) {
+            None => {
+                balance.missing_readings += 1;
+                balance.example(|| format!("{id}: {reading:?} is missing"));
+            }
+            Some(same) if same == reading => {
+                if reading.suspect {
+                    balance.suspect_readings += 1;
+                } else {
+                    balance.counted_readings += 1;
+                }
+            }
+            Some(other) => {
+                balance.altered_readings += 1;
+                balance.example(|| format!("{id}: {reading:?} became {other:?}"));
+            }
+        }
+    }
+    let invented = by_index.len().saturating_sub(expected.len()) as u64;
+    balance.foreign_readings += invented;
+    if invented > 0 {
+        balance.example(|| format!("{id}: {invented} readings more than it has"));
+    }
+}
+
+fn compare_late(balance: &mut Balance, id: &RecordId, expected: &[Reading], mut late: Vec<u32>) {
+    late.sort_unstable();
+    let marked: Vec<u32> = expected
+        .iter()
+        .filter(|r| r.late)
+        .map(|r| r.index)
+        .collect();
+    if late == marked {
+        balance.late_readings += marked.len() as u64;
+    } else {
+        balance.example(|| {
+            format!(
+                "{id}: {} readings are marked late, {} are in the late table",
+                marked.len(),
+                late.len()
+            )
+        });
+    }
+}
+
+/// Seqs that no one saw in an outbox: they were numbered, for later ones are there, so they must be accounted for.
+fn unseen(balance: &mut Balance, witness: &Witness, found: &Found) {
+    for ((turbine, epoch), last) in &witness.last_seq {
+        for seq in 1..=last.0 {
+            let id = RecordId {
+                turbine: turbine.clone(),
+                epoch: *epoch,
+                seq: Seq(seq),
+            };
+            let known = witness.records.contains_key(&id)
+                || found.times_logged.contains_key(&id)
+                || evicted(found, turbine, *epoch, id.seq);
+            if !known {
+                balance.missing_readings += 1;
+                balance.example(|| format!("{id}: a seq that is nowhere"));
+            }
+        }
+    }
+}
+
+fn found(lake: &Lake) -> Result<Found> {
+    let mut found = Found::default();
+    let mut names = Names::default();
+    lake.each("readings", |row| {
+        let id = names.identity(row)?;
+        let float = row.float("value")?;
+        let raw = row.int("raw")?;
+        let name = row.need("quality")?;
+        let reading = Reading {
+            index: row.need_int("index")? as u32,
+            channel: row.need_int("channel_id")? as u16,
+            time: row.need_int("time")?,
+            value: raw.or(float.map(|f| f.to_bits() as i64)),
+            float: raw.is_none() && float.is_some(),
+            quality: reading::quality(name).with_context(|| format!("quality {name}"))?,
+            late: row.flag("late")?,
+            suspect: row.flag("suspect")?,
+        };
+        found.readings.entry(id).or_default().push(reading);
+        Ok(())
+    })?;
+    lake.each("late", |row| {
+        let index = row.need_int("index")? as u32;
+        let id = names.identity(row)?;
+        found.late.entry(id).or_default().push(index);
+        Ok(())
+    })?;
+    lake.each("batches", |row| {
+        found.log_time = found.log_time.max(row.need_int("log_time")?);
+        let kind = row.need("kind")?;
+        if !matches!(kind, "batch" | "open" | "gap" | "seal") {
+            return Ok(());
+        }
+        let bytes = row.bytes("bytes")?.context("a record without bytes")?;
+        let record = wire::decode(bytes)?;
+        let id = record.header.id;
+        *found.times_logged.entry(id.clone()).or_default() += 1;
+        if let Body::Gap(gap) = record.body {
+            found.gaps.push((id.turbine, gap));
+        }
+        Ok(())
+    })?;
+    lake.each("dead_letter", |row| {
+        let known = row.text("turbine")?.is_some()
+            && row.text("epoch")?.is_some()
+            && row.int("seq")?.is_some();
+        if known {
+            found.refused.insert(names.identity(row)?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Identities as the rows spell them, parsed once.
+#[derive(Default)]
+struct Names {
+    turbines: BTreeMap<String, TurbineId>,
+    epochs: BTreeMap<String, Epoch>,
+}
+
+impl Names {
+    fn identity(&mut self, row: &lake::Row<'_>) -> Result<RecordId> {
+        let turbine = row.need("turbine")?;
+        if !self.turbines.contains_key(turbine) {
+            self.turbines.insert(turbine.to_owned(), turbine.parse()?);
+        }
+        let epoch = row.need("epoch")?;
+        if !self.epochs.contains_key(epoch) {
+            self.epochs.insert(epoch.to_owned(), epoch.parse()?);
+        }
+        Ok(RecordId {
+            turbine: self.turbines[turbine].clone(),
+            epoch: self.epochs[epoch],
+            seq: Seq(row.need_int("seq")? as u64),
+        })
+    }
+}

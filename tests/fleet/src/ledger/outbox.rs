@@ -1,0 +1,159 @@
+//! What is expected: the records that gateways committed, read from their outboxes' files.
+//!
+//! Invariants: an outbox is only read; a read-only connection neither checkpoints nor recovers anything, so that what a
+//! killed agent left is found as it left it. A record seen once must never be seen with other bytes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
+use windlass_shared::record::{Body, Gap, Record};
+use windlass_shared::wire;
+
+use super::reading::Reading;
+use crate::clock;
+
+/// How long the writer may hold a lock that a reader needs.
+const BUSY_BOUND: Duration = Duration::from_secs(10);
+
+/// What one look into an outbox found.
+#[derive(Default, Debug)]
+pub struct Look {
+    /// Records on the disk.
+    pub records: usize,
+    /// Those that no acknowledgement has come for: in flight or waiting.
+    pub unacknowledged: Vec<RecordId>,
+}
+
+/// A record that a gateway committed.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its readings, by index; none unless it is a batch.
+    pub readings: Vec<Reading>,
+    /// Its body, unless it is a batch.
+    pub mark: Option<Body>,
+    /// Stamps and times.
+    pub header: windlass_shared::record::Header,
+}
+
+/// Everything that was ever seen committed.
+#[derive(Default)]
+pub struct Witness {
+    /// By identity.
+    pub records: BTreeMap<RecordId, Committed>,
+    /// Greatest seq that a turbine's epoch is known to have reached.
+    pub last_seq: BTreeMap<(TurbineId, Epoch), Seq>,
+}
+
+impl Witness {
+    /// Reads all rows of an outbox. A file that is not there yet holds nothing.
+    pub fn look(&mut self, path: &Path) -> Result<Look> {
+        let mut look = Look::default();
+        if !path.exists() {
+            return Ok(look);
+        }
+        for (level, payload) in rows(path)? {
+            let record = wire::decode(&payload)
+                .with_context(|| format!("{}: a row that is no record", path.display()))?;
+            look.records += 1;
+            if level == 0 {
+                look.unacknowledged.push(record.header.id.clone());
+            }
+            self.take(record, payload)?;
+        }
+        for (key, seq) in epochs(path)? {
+            let last = self.last_seq.entry(key).or_insert(seq);
+            *last = seq.max(*last);
+        }
+        Ok(look)
+    }
+
+    fn take(&mut self, record: Record, payload: Vec<u8>) -> Result<()> {
+        let id = record.header.id.clone();
+        if let Some(known) = self.records.get(&id) {
+            ensure!(
+                known.bytes == payload,
+                "{id} has other bytes than when it was seen first"
+            );
+            return Ok(());
+        }
+        let (readings, mark) = match record.body {
+            Body::Batch(batch) => (Reading::of(&batch), None),
+            other => (Vec::new(), Some(other)),
+        };
+        let key = (id.turbine.clone(), id.epoch);
+        let last = self.last_seq.entry(key).or_insert(id.seq);
+        *last = id.seq.max(*last);
+        let committed = Committed {
+            bytes: payload,
+            readings,
+            mark,
+            header: record.header,
+        };
+        self.records.insert(id, committed);
+        Ok(())
+    }
+
+    /// Every Gap that was committed.
+    pub fn gaps(&self) -> impl Iterator<Item = (&TurbineId, &Gap)> {
+        self.records.iter().filter_map(|(id, c)| match &c.mark {
+            Some(Body::Gap(gap)) => Some((&id.turbine, gap)),
+            _ => None,
+        })
+    }
+}
+
+/// Acknowledgement level (0: none) and bytes of every row.
+fn rows(path: &Path) -> Result<Vec<(i64, Vec<u8>)>> {
+    reading(path, |connection| {
+        let mut query = connection.prepare("SELECT level, payload FROM record")?;
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    })
+}
+
+/// Greatest seq that each epoch reached, also where its rows have left.
+fn epochs(path: &Path) -> Result<Vec<((TurbineId, Epoch), Seq)>> {
+    let found: Vec<(String, Vec<u8>, i64)> = reading(path, |connection| {
+        let mut query = connection.prepare("SELECT turbine, epoch, last_seq FROM epoch")?;
+        let rows = query.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+        rows.collect()
+    })?;
+    let mut epochs = Vec::new();
+    for (turbine, epoch, seq) in found {
+        let Ok(epoch) = <[u8; 16]>::try_from(epoch) else {
+            bail!("{}: an epoch of a wrong length", path.display());
+        };
+        epochs.push(((TurbineId::new(&turbine)?, Epoch(epoch)), Seq(seq as u64)));
+    }
+    Ok(epochs)
+}
+
+/// Runs a query on a read-only connection; waits while the file is being made or is locked.
+fn reading<T>(
+    path: &Path,
+    query: impl Fn(&Connection) -> rusqlite::Result<Vec<T>>,
+) -> Result<Vec<T>> {
+    let what = format!("{} can be read", path.display());
+    clock::until(&what, BUSY_BOUND, || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        match Connection::open_with_flags(path, flags).and_then(|c| query(&c)) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(error) if passes(&error) => Ok(None),
+            Err(error) => Err(error).with_context(|| path.display().to_string()),
+        }
+    })
+}
+
+/// A lock, or a file whose tables are being made this moment.
+fn passes(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::CannotOpen)
+    ) || error.to_string().contains("no such table")
+}

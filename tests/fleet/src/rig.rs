@@ -1,0 +1,381 @@
+//! A fleet of real processes in a folder of its own: gateways, a link for each farm, a broker, the aggregator.
+//!
+//! Invariants: the rig's thread starts every process (they die with it); what a killed process leaves on its disk is
+//! untouched until it is started again; the folder goes with the rig unless it is kept.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use windlass_shared::id::RecordId;
+
+use crate::clock;
+use crate::ledger::outbox::{Look, Witness};
+use crate::mosquitto::{INGEST, Mosquitto, listens};
+use crate::pki::{Authority, Use};
+use crate::process::{Process, Program, built, free_port};
+use crate::proxy::Link;
+use crate::spec::{self, Broker, Endpoint};
+
+/// How long a process may take until it does its work.
+const READY_BOUND: Duration = Duration::from_mins(1);
+
+/// Which broker a rig uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BrokerKind {
+    /// In the aggregator's process, without TLS.
+    Embedded,
+    /// A Mosquitto with TLS, client certificates and topics bound to them.
+    Mosquitto,
+}
+
+/// A gateway of the rig.
+pub struct Gateway {
+    /// What it is.
+    pub spec: spec::Gateway,
+    dir: PathBuf,
+    uplink: Endpoint,
+    program: Program,
+    process: Option<Process>,
+}
+
+impl Gateway {
+    /// Its outbox.
+    pub fn outbox(&self) -> PathBuf {
+        self.dir.join("outbox.db")
+    }
+    /// Its folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("windlass-edge.toml")
+    }
+    /// Its process id, if it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        crate::process::tail(&self.program.log, 4_000)
+    }
+}
+
+/// The fleet.
+pub struct Rig {
+    root: PathBuf,
+    /// The certificate authority of the run.
+    pub authority: Authority,
+    /// Gateways in the order of the specification.
+    pub gateways: Vec<Gateway>,
+    /// Links by farm.
+    pub links: BTreeMap<String, Link>,
+    /// The external broker, if there is one.
+    pub mosquitto: Option<Mosquitto>,
+    /// What was seen committed so far.
+    pub witness: Witness,
+    cloud: Program,
+    cloud_process: Option<Process>,
+    broker_port: u16,
+    settle_wait_s: f64,
+    /// Removes the folder when dropped: after all that lives in it.
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Rig {
+    /// Makes folder, certificates, links, configuration; starts an external broker, and nothing else.
+    pub fn new(
+        gateways: Vec<spec::Gateway>,
+        cloud: &spec::Cloud,
+        broker: BrokerKind,
+    ) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("windlass-").tempdir()?;
+        let root = folder.path().to_owned();
+        let authority = Authority::new(&root.join("pki"), "ca")?;
+        let mosquitto = match broker {
+            BrokerKind::Embedded => None,
+            BrokerKind::Mosquitto => Some(Mosquitto::start(&root, &authority)?),
+        };
+        let broker_port = match &mosquitto {
+            Some(mosquitto) => mosquitto.port(),
+            None => free_port()?,
+        };
+        let cloud_dir = root.join("cloud");
+        std::fs::create_dir_all(&cloud_dir)?;
+        let cloud_broker = if mosquitto.is_some() {
+            let identity = Some(authority.issue(INGEST, Use::Client)?);
+            let port = broker_port;
+            Broker::External(Endpoint { port, identity }, INGEST.to_owned())
+        } else {
+            Broker::Embedded(broker_port)
+        };
+        let config = spec::write_cloud(&cloud_dir, cloud, &gateways, &cloud_broker, free_port()?)?;
+        let mut rig = Self {
+            authority,
+            gateways: Vec::new(),
+            links: BTreeMap::new(),
+            mosquitto,
+            witness: Witness::default(),
+            cloud: Program {
+                name: "windlass-cloud".into(),
+                path: built("windlass-cloud")?,
+                args: run_args(&config),
+                env: Vec::new(),
+                log: cloud_dir.join("cloud.log"),
+            },
+            cloud_process: None,
+            broker_port,
+            settle_wait_s: cloud.settle_wait_s,
+            root,
+            folder: Some(folder),
+        };
+        for gateway in gateways {
+            rig.add_gateway(gateway)?;
+        }
+        Ok(rig)
+    }
+
+    fn add_gateway(&mut self, spec: spec::Gateway) -> Result<()> {
+        if !self.links.contains_key(&spec.farm) {
+            let link = Link::new(self.broker_port)?;
+            self.links.insert(spec.farm.clone(), link);
+        }
+        let dir = self.root.join(&spec.id);
+        std::fs::create_dir_all(&dir)?;
+        let identity = match self.mosquitto {
+            Some(_) => Some(self.authority.issue(&spec.id, Use::Client)?),
+            None => None,
+        };
+        let uplink = Endpoint {
+            port: self.links[&spec.farm].port(),
+            identity,
+        };
+        let config = spec::write_edge(&dir, &spec, &uplink)?;
+        let program = Program {
+            name: spec.id.clone(),
+            path: built("windlass-edge")?,
+            args: run_args(&config),
+            env: Vec::new(),
+            log: dir.join("edge.log"),
+        };
+        self.gateways.push(Gateway {
+            spec,
+            dir,
+            uplink,
+            program,
+            process: None,
+        });
+        Ok(())
+    }
+
+    /// The run's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Keeps the folder after the run; gives its path.
+    pub fn keep(&mut self) -> PathBuf {
+        if let Some(folder) = self.folder.take() {
+            return folder.keep();
+        }
+        self.root.clone()
+    }
+
+    /// The aggregator's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.root.join("cloud/data")
+    }
+
+    /// The lake.
+    pub fn lake(&self) -> PathBuf {
+        self.data().join("lake")
+    }
+
+    /// The status store.
+    pub fn status_db(&self) -> PathBuf {
+        self.data().join("status.db")
+    }
+
+    /// The aggregator's configuration.
+    pub fn cloud_config(&self) -> PathBuf {
+        self.root.join("cloud/windlass-cloud.toml")
+    }
+
+    /// The end of the aggregator's log.
+    pub fn cloud_log_tail(&self) -> String {
+        crate::process::tail(&self.cloud.log, 4_000)
+    }
+
+    /// Port of the broker itself, without a link in between.
+    pub fn broker_port(&self) -> u16 {
+        self.broker_port
+    }
+
+    /// The aggregator's wait before it emits a window that is not settled, microseconds.
+    pub fn settle_wait_us(&self) -> i64 {
+        (self.settle_wait_s * 1e6) as i64
+    }
+
+    /// The aggregator's process id, if it runs.
+    pub fn cloud_id(&self) -> Option<u32> {
+        self.cloud_process.as_ref().map(Process::id)
+    }
+
+    /// Starts the aggregator; with the embedded broker, waits until that listens.
+    pub fn start_cloud(&mut self) -> Result<()> {
+        let mut process = self.cloud.start()?;
+        if self.mosquitto.is_none() {
+            listens(self.broker_port, &mut process)?;
+        }
+        self.cloud_process = Some(process);
+        Ok(())
+    }
+
+    /// Starts gateway `i`.
+    pub fn start_gateway(&mut self, i: usize) -> Result<()> {
+        let gateway = &mut self.gateways[i];
+        gateway.process = Some(gateway.program.start()?);
+        Ok(())
+    }
+
+    /// Starts everything.
+    pub fn start(&mut self) -> Result<()> {
+        self.start_cloud()?;
+        for i in 0..self.gateways.len() {
+            self.start_gateway(i)?;
+        }
+        Ok(())
+    }
+
+    /// Fails if a process that should run has ended.
+    pub fn check(&mut self) -> Result<()> {
+        let gateways = self.gateways.iter_mut().filter_map(|g| g.process.as_mut());
+        for process in gateways.chain(self.cloud_process.as_mut()) {
+            process.check()?;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL to the aggregator.
+    pub fn kill_cloud(&mut self) -> Result<()> {
+        match self.cloud_process.take() {
+            Some(mut process) => running(process.kill()?, "windlass-cloud", &process),
+            None => Ok(()),
+        }
+    }
+
+    /// SIGKILL to gateway `i`; the witness sees what it left.
+    pub fn kill_gateway(&mut self, i: usize) -> Result<Look> {
+        let gateway = &mut self.gateways[i];
+        if let Some(mut process) = gateway.process.take() {
+            running(process.kill()?, &gateway.spec.id, &process)?;
+        }
+        self.witness.look(&self.gateways[i].outbox())
+    }
+
+    /// SIGTERM to gateway `i`.
+    pub fn stop_gateway(&mut self, i: usize) -> Result<()> {
+        let gateway = &mut self.gateways[i];
+        if let Some(mut process) = gateway.process.take() {
+            let status = process.terminate()?;
+            ensure!(
+                status.success(),
+                "{} ended with {status} on SIGTERM:\n{}",
+                gateway.spec.id,
+                process.log_tail()
+            );
+        }
+        Ok(())
+    }
+
+    /// SIGTERM to the aggregator.
+    pub fn stop_cloud(&mut self) -> Result<()> {
+        if let Some(mut process) = self.cloud_process.take() {
+            let status = process.terminate()?;
+            ensure!(
+                status.success(),
+                "windlass-cloud ended with {status} on SIGTERM:\n{}",
+                process.log_tail()
+            );
+        }
+        Ok(())
+    }
+
+    /// Writes gateway `i`'s configuration anew, with other sources; takes effect when it is started.
+    pub fn set_sources(&mut self, i: usize, sources: &str) -> Result<()> {
+        let gateway = &mut self.gateways[i];
+        sources.clone_into(&mut gateway.spec.sources);
+        spec::write_edge(&gateway.dir, &gateway.spec, &gateway.uplink)?;
+        Ok(())
+    }
+
+    /// Looks into all outboxes: what is committed is seen, what no acknowledgement has come for is given.
+    pub fn look(&mut self) -> Result<Vec<RecordId>> {
+        let mut waiting = Vec::new();
+        for gateway in &self.gateways {
+            waiting.extend(self.witness.look(&gateway.outbox())?.unacknowledged);
+        }
+        Ok(waiting)
+    }
+
+    /// Waits until nothing in any outbox waits for an acknowledgement.
+    pub fn drained(&mut self, bound: Duration) -> Result<()> {
+        let what = "every outbox is acknowledged";
+        let done = clock::until(what, bound, || {
+            self.check()?;
+            Ok(self.look()?.is_empty().then_some(()))
+        });
+        done.with_context(|| self.waiting())
+    }
+
+    /// Who still waits, and what the processes said last.
+    fn waiting(&mut self) -> String {
+        let waiting = self.look().unwrap_or_default();
+        let logs: Vec<String> = self
+            .gateways
+            .iter()
+            .map(|g| format!("--- {}\n{}", g.spec.id, g.log_tail()))
+            .collect();
+        format!(
+            "{} records wait, the first ones: {:?}\n{}\n--- windlass-cloud\n{}",
+            waiting.len(),
+            &waiting[..waiting.len().min(5)],
+            logs.join("\n"),
+            self.cloud_log_tail()
+        )
+    }
+
+    /// Waits until the status store knows all turbines.
+    pub fn all_seen(&mut self) -> Result<()> {
+        let turbines: Vec<String> = self
+            .gateways
+            .iter()
+            .filter(|g| g.process.is_some())
+            .flat_map(|g| g.spec.turbines.iter().map(|t| t.id.clone()))
+            .collect();
+        let path = self.status_db();
+        clock::until("every turbine has a status", READY_BOUND, || {
+            self.check()?;
+            let known = crate::ledger::status::turbines(&path)?;
+            Ok(turbines.iter().all(|t| known.contains_key(t)).then_some(()))
+        })
+        .with_context(|| self.waiting())
+    }
+}
+
+fn run_args(config: &Path) -> Vec<String> {
+    let config = config.to_string_lossy().into_owned();
+    vec!["run".into(), "--config".into(), config]
+}
+
+/// A process that had ended before it was killed has failed by itself.
+fn running(killed: bool, name: &str, process: &Process) -> Result<()> {
+    ensure!(
+        killed,
+        "{name} had ended before it was killed; its log ends with:\n{}",
+        process.log_tail()
+    );
+    Ok(())
+}

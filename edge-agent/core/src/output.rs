@@ -208,6 +208,6 @@ pub enum AgentEvent {
         /// Delay before the next attempt.
         retry_in_us: u64,
     },
-    /// A transaction met a full disk.
+    /// A transaction met a full disk; it is tried again, with evictions where there is something to evict.
     DiskFull,
 }

@@ -106,8 +106,8 @@ pub struct RecordingSettings {
     pub open_wait_max_us: u64,
     /// Most readings in one record (16 bytes each at worst: far below the largest record).
     pub record_readings_max: usize,
-    /// Most readings in one commit; what is above waits for the next.
-    pub commit_readings_max: usize,
+    /// A file source is cut when so many of its readings wait (never between two positions).
+    pub file_cut_readings: usize,
     /// Readings that wait for a commit: above it, file sources are asked to pause ([`crate::AgentCore::is_busy`]).
     pub waiting_readings_pause: usize,
     /// Readings that wait for a commit: above it, further ones are refused and counted.
@@ -135,7 +135,7 @@ impl Default for RecordingSettings {
             slice_wait_max_us: 15 * second,
             open_wait_max_us: 2 * second,
             record_readings_max: 8192,
-            commit_readings_max: 262_144,
+            file_cut_readings: 16_384,
             waiting_readings_pause: 65_536,
             waiting_readings_max: 1_048_576,
             suspect_ahead_us: 2 * SECOND_US,
@@ -158,6 +158,8 @@ pub struct DiskSettings {
     pub disk_free_min_bytes: u64,
     /// Room to make at once when the outbox may not grow, bytes.
     pub room_bytes: u64,
+    /// A transaction that met a full disk is tried again after so long, microseconds.
+    pub full_retry_us: u64,
     /// Most rows that one commit evicts.
     pub evict_rows_max: usize,
 }
@@ -169,6 +171,7 @@ impl Default for DiskSettings {
             low_water_permille: 970,
             disk_free_min_bytes: 64 << 20,
             room_bytes: 1 << 20,
+            full_retry_us: 5 * SECOND_US as u64,
             evict_rows_max: 2048,
         }
     }

@@ -291,6 +291,8 @@ pub enum Loaded {
         rows: Vec<StoredRow>,
         /// Rows whose bytes no longer have their hash.
         corrupt: Vec<RowMeta>,
+        /// The last row that was looked at, readable or not: where the next page continues.
+        last: Option<(Epoch, Seq)>,
         /// There was no further row when this was read.
         end: bool,
     },

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use windlass_shared::catalogue::{Catalogue, Channel, Class, RateGroup, Raw};
+use windlass_shared::catalogue::{CatalogueHash, Channel, Class, RateGroup, Raw};
 use windlass_shared::id::ChannelId;
 use windlass_shared::record::{Batch, Block, Column, Flags, Quality, QualityMark, Times};
 use windlass_shared::time::EventTime;
@@ -68,15 +68,8 @@ fn scale(channel: &Channel, value: f64, quality: Quality) -> (i64, Quality) {
     if value.is_nan() {
         return (0, Quality::NotANumber);
     }
-    let raw =
-        (value * channel.scale_den as f64 - channel.offset_num as f64) / channel.scale_num as f64;
-    let raw = raw.round();
-    // beyond 2^53 an f64 no longer names one integer
-    if raw.abs() <= 9_007_199_254_740_992.0 {
-        (raw as i64, quality)
-    } else {
-        (0, Quality::OutOfRange)
-    }
+    let raw = channel.raw_nearest(value);
+    raw.map_or((0, Quality::OutOfRange), |raw| (raw, quality))
 }
 
 /// A channel's value in its unit, for comparing it with a limit.
@@ -84,15 +77,13 @@ pub(crate) fn value_of(channel: &Channel, sample: &Sample) -> f64 {
     if sample.float {
         f64::from_bits(sample.raw as u64)
     } else {
-        (i128::from(sample.raw) * i128::from(channel.scale_num) + i128::from(channel.offset_num))
-            as f64
-            / channel.scale_den as f64
+        channel.value(sample.raw)
     }
 }
 
 /// The batch that holds `samples`, of which there is at least one.
 pub(crate) fn batch(
-    catalogue: &Catalogue,
+    catalogue: CatalogueHash,
     class: Class,
     rate_group: RateGroup,
     samples: &[Sample],
@@ -115,7 +106,7 @@ pub(crate) fn batch(
         .map(|((flags, times), columns)| block(flags, times, &columns, &mut raw))
         .collect();
     Batch {
-        catalogue: catalogue.hash,
+        catalogue,
         class,
         rate_group,
         blocks,
@@ -123,7 +114,12 @@ pub(crate) fn batch(
     }
 }
 
-fn block(flags: Flags, times: Vec<EventTime>, columns: &[Vec<&Sample>], raw: &mut Vec<i64>) -> Block {
+fn block(
+    flags: Flags,
+    times: Vec<EventTime>,
+    columns: &[Vec<&Sample>],
+    raw: &mut Vec<i64>,
+) -> Block {
     let mut quality = Vec::new();
     let columns = columns
         .iter()
@@ -161,8 +157,8 @@ fn regular(times: Vec<EventTime>) -> Times {
         [a, b, ..] => b.0 - a.0,
         [] => return Times::Listed(times),
     };
-    let even = times.len() == 1
-        || period_us > 0 && times.windows(2).all(|w| w[1].0 - w[0].0 == period_us);
+    let even =
+        times.len() == 1 || period_us > 0 && times.windows(2).all(|w| w[1].0 - w[0].0 == period_us);
     if even {
         Times::Regular {
             start: times[0],

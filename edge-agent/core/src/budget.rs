@@ -37,8 +37,8 @@ pub(crate) fn excess(settings: &DiskSettings, usage: &Usage) -> u64 {
         0
     };
     // the disk is nearly full: only what is free inside the file may be used
-    let short = usage.disk_free < settings.disk_free_min_bytes
-        && usage.reusable < settings.room_bytes / 2;
+    let short =
+        usage.disk_free < settings.disk_free_min_bytes && usage.reusable < settings.room_bytes / 2;
     over.max(if short { settings.room_bytes } else { 0 })
 }
 

@@ -178,7 +178,8 @@ impl Forwarder {
         }
         self.forget();
         let exponent = self.failures.min(20);
-        let delay = (self.settings.retry_delay_us << exponent).min(self.settings.retry_delay_max_us);
+        let delay =
+            (self.settings.retry_delay_us << exponent).min(self.settings.retry_delay_max_us);
         let wait = self.rng.random_range(delay / 2..=delay);
         self.failures = self.failures.saturating_add(1);
         self.link = Link::Offline {
@@ -502,7 +503,9 @@ impl Forwarder {
         }
         let any = self.live_next().or(self.backlog_next());
         let main = any.and_then(|_| self.budget.opens_at());
-        let own = self.backlog_next().and_then(|_| self.backlog_share.opens_at());
+        let own = self
+            .backlog_next()
+            .and_then(|_| self.backlog_share.opens_at());
         main.into_iter().chain(own).min()
     }
 }

@@ -8,14 +8,25 @@
 //! [`CommitBatch`] that holds it is confirmed. No clock, no runtime, no file is reachable from this crate.
 
 mod agent;
+mod batch;
+mod bucket;
+mod budget;
+mod forwarder;
 mod input;
+mod memory_store;
+mod numberer;
 mod output;
+mod seq_set;
 mod settings;
+mod slicer;
 mod store;
+mod turbine;
 
 pub use agent::{AgentCore, AgentView, TurbineView};
 pub use input::{Input, Now, PublishId, Reading, SourceId, Value};
+pub use memory_store::MemoryStore;
 pub use output::{AgentEvent, FatalFault, LoadRequest, Output};
+pub use seq_set::SeqSet;
 pub use settings::{
     DiskSettings, RecordingSettings, Settings, SourceKind, SourceSettings, Threshold,
     TurbineSettings, UplinkSettings,

@@ -127,7 +127,13 @@ impl Numberer {
     }
 
     /// A batch; `bound`: how far the frontier may go behind it.
-    pub fn batch(&mut self, now: Now, bound: EventTime, batch: Batch, contents: Contents) -> NewRow {
+    pub fn batch(
+        &mut self,
+        now: Now,
+        bound: EventTime,
+        batch: Batch,
+        contents: Contents,
+    ) -> NewRow {
         self.record(now, bound, Body::Batch(batch), contents)
     }
 

@@ -132,6 +132,17 @@ pub enum AgentEvent {
         /// How many of them in this input.
         count: u64,
     },
+    /// An event time outside 1970 to 2199: the reading is refused, the shell keeps it in its dead-letter file.
+    Untimed {
+        /// Whose.
+        turbine: TurbineId,
+        /// From which source.
+        source: SourceId,
+        /// The first one of the input.
+        example: Reading,
+        /// How many of them in this input.
+        count: u64,
+    },
     /// Readings for a turbine that this gateway does not have, or from a source that is not configured.
     Unassigned {
         /// Whose.

@@ -12,8 +12,12 @@ impl SeqSet {
     /// Adds a run, merging what touches it.
     pub fn insert(&mut self, range: SeqRange) {
         let (mut first, mut last) = (range.first.0, range.last.0);
-        let from = self.0.partition_point(|r| r.last.0.saturating_add(1) < first);
-        let to = self.0.partition_point(|r| r.first.0 <= last.saturating_add(1));
+        let from = self
+            .0
+            .partition_point(|r| r.last.0.saturating_add(1) < first);
+        let to = self
+            .0
+            .partition_point(|r| r.first.0 <= last.saturating_add(1));
         for run in &self.0[from..to] {
             first = first.min(run.first.0);
             last = last.max(run.last.0);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use windlass_shared::catalogue::{Catalogue, Channel, Class, RateGroup};
+use windlass_shared::catalogue::{Catalogue, CatalogueHash, Channel, Class, RateGroup};
 use windlass_shared::id::ChannelId;
 use windlass_shared::record::Flags;
 use windlass_shared::time::{EventTime, MonoTime};
@@ -79,14 +79,15 @@ pub(crate) struct Pushed {
     pub breach: bool,
     /// Readings of channels that the catalogue does not have: first one and count, by channel.
     pub unknown: BTreeMap<ChannelId, (Reading, u64)>,
-    /// Readings whose event time no record can carry.
-    pub untimed: u64,
+    /// Readings whose event time no record can carry: first one and count.
+    pub untimed: Option<(Reading, u64)>,
 }
 
 /// The open slices of one turbine.
 #[derive(Debug)]
 pub(crate) struct Slicer {
-    catalogue: Arc<Catalogue>,
+    /// `None`: a turbine that is only on disk, not configured.
+    catalogue: Option<Arc<Catalogue>>,
     limits: BTreeMap<ChannelId, Limit>,
     sources: BTreeMap<SourceId, SourceClock>,
     open: BTreeMap<SliceKey, Slice>,
@@ -97,7 +98,7 @@ pub(crate) struct Slicer {
 
 impl Slicer {
     pub fn new(
-        turbine: &TurbineSettings,
+        turbine: Option<&TurbineSettings>,
         sources: &[SourceSettings],
         recording: &RecordingSettings,
     ) -> Self {
@@ -112,12 +113,14 @@ impl Slicer {
             high: t.high,
             outside: false,
         };
+        let thresholds = turbine.iter().flat_map(|t| &t.thresholds);
+        let own = |s: &&SourceSettings| turbine.is_some_and(|t| s.turbines.contains(&t.id));
         Self {
-            catalogue: turbine.catalogue.clone(),
-            limits: (turbine.thresholds.iter().map(|t| (t.channel, limit(t)))).collect(),
+            catalogue: turbine.map(|t| t.catalogue.clone()),
+            limits: thresholds.map(|t| (t.channel, limit(t))).collect(),
             sources: sources
                 .iter()
-                .filter(|s| s.turbines.contains(&turbine.id))
+                .filter(own)
                 .map(|s| (s.id.clone(), clock(s)))
                 .collect(),
             open: BTreeMap::new(),
@@ -127,8 +130,9 @@ impl Slicer {
         }
     }
 
-    pub fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
+    /// What its batches speak of; zero for a turbine without a catalogue, which has none.
+    pub fn catalogue(&self) -> CatalogueHash {
+        (self.catalogue.as_ref()).map_or(CatalogueHash(0), |c| c.hash)
     }
 
     /// Readings in open slices.
@@ -179,7 +183,10 @@ impl Slicer {
 
     /// What the first epoch may promise: the least of what the sources promised as they began. `None`: none has begun.
     pub fn not_before(&self) -> Option<EventTime> {
-        let begun = self.sources.values().filter(|c| c.phase != Phase::Configured);
+        let begun = self
+            .sources
+            .values()
+            .filter(|c| c.phase != Phase::Configured);
         begun.map(|c| c.not_before).min()
     }
 
@@ -221,10 +228,14 @@ impl Slicer {
         let mut flush = Vec::new();
         for reading in readings {
             if !(EVENT_TIME_MIN_US..EVENT_TIME_END_US).contains(&reading.time.0) {
-                pushed.untimed += 1;
+                pushed.untimed.get_or_insert((*reading, 0)).1 += 1;
                 continue;
             }
-            let Some(channel) = channel(&self.catalogue, reading.channel) else {
+            let Some(channel) = self
+                .catalogue
+                .as_ref()
+                .and_then(|c| c.channel(reading.channel))
+            else {
                 let unknown = pushed.unknown.entry(reading.channel);
                 unknown.or_insert((*reading, 0)).1 += 1;
                 continue;
@@ -303,6 +314,11 @@ impl Slicer {
             .min()
     }
 
+    /// Closes the slices of live sources.
+    pub fn close_live(&mut self, closed: &mut Vec<Slice>) {
+        self.close_where(closed, |key, _| key.slot != EventTime::MIN);
+    }
+
     /// Closes every slice.
     pub fn close_all(&mut self, closed: &mut Vec<Slice>) {
         self.close_where(closed, |_, _| true);
@@ -332,11 +348,7 @@ impl Slicer {
         }
     }
 
-    fn close_where(
-        &mut self,
-        closed: &mut Vec<Slice>,
-        which: impl Fn(&SliceKey, &Slice) -> bool,
-    ) {
+    fn close_where(&mut self, closed: &mut Vec<Slice>, which: impl Fn(&SliceKey, &Slice) -> bool) {
         let due = self.open.iter().filter(|(key, slice)| which(key, slice));
         let keys: Vec<_> = due.map(|(key, _)| key.clone()).collect();
         for key in keys {
@@ -354,11 +366,6 @@ pub(crate) fn mark_late(samples: &mut [Sample], not_before: EventTime) {
 
 fn in_range(time: EventTime) -> EventTime {
     EventTime(time.0.clamp(EVENT_TIME_MIN_US, EVENT_TIME_END_US - 1))
-}
-
-fn channel(catalogue: &Catalogue, id: ChannelId) -> Option<&Channel> {
-    let at = catalogue.channels.binary_search_by_key(&id, |c| c.id).ok()?;
-    catalogue.channels.get(at)
 }
 
 fn crossed(limits: &mut BTreeMap<ChannelId, Limit>, channel: &Channel, sample: &Sample) -> bool {

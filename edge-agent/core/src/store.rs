@@ -182,6 +182,17 @@ pub struct CommitBatch {
     pub clean_stop: bool,
 }
 
+impl CommitBatch {
+    /// Would it change nothing?
+    pub fn is_empty(&self) -> bool {
+        self.evictions.is_empty()
+            && self.levels.is_empty()
+            && self.rows.is_empty()
+            && self.positions.is_empty()
+            && !self.clean_stop
+    }
+}
+
 /// Rows and bytes of one tier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Tally {

@@ -1,6 +1,5 @@
 //! One turbine of the gateway: its slices, its numbers, the epochs it has on disk.
 
-use windlass_shared::catalogue::{Catalogue, CatalogueHash};
 use windlass_shared::id::{Epoch, Seq, TurbineId};
 use windlass_shared::record::Gap;
 use windlass_shared::time::{EventTime, MonoTime};
@@ -8,7 +7,7 @@ use windlass_shared::time::{EventTime, MonoTime};
 use crate::batch::{Sample, batch};
 use crate::input::Now;
 use crate::numberer::{Contents, Numberer};
-use crate::settings::{RecordingSettings, Settings, TurbineSettings};
+use crate::settings::{RecordingSettings, Settings};
 use crate::slicer::{Slice, Slicer, mark_late};
 use crate::store::{NewRow, RecoveredTurbine, RowKind};
 
@@ -56,12 +55,11 @@ pub(crate) struct Turbine {
 
 impl Turbine {
     pub fn new(id: TurbineId, settings: &Settings, recovered: Option<&RecoveredTurbine>) -> Self {
-        let own = settings.turbines.iter().find(|t| t.id == id).cloned();
+        let own = settings.turbines.iter().find(|t| t.id == id);
         let configured = own.is_some() && settings.sources.iter().any(|s| s.turbines.contains(&id));
-        let own = own.unwrap_or_else(|| orphan(&id));
         let epochs = recovered.map_or(&[][..], |r| &r.epochs);
         Self {
-            slicer: Slicer::new(&own, &settings.sources, &settings.recording),
+            slicer: Slicer::new(own, &settings.sources, &settings.recording),
             numberer: Numberer::new(id.clone(), epochs.last()),
             known: epochs
                 .iter()
@@ -106,8 +104,9 @@ impl Turbine {
     pub fn has_work(&self, now: Now, recording: &RecordingSettings) -> bool {
         let opened = self.numberer.position().is_some();
         let opens = self.open_at(recording).is_some_and(|at| at <= now.mono);
-        let waits = !self.staged.is_empty() || !self.gaps.is_empty() || self.seal_wanted;
-        !self.ready.rows.is_empty() || opens || waits && opened || !self.gaps.is_empty()
+        let waits = !self.staged.is_empty() || self.seal_wanted;
+        let seal = self.seal_at(recording).is_some_and(|at| at <= now.mono);
+        !self.ready.rows.is_empty() || opens || seal || waits && opened || !self.gaps.is_empty()
     }
 
     /// When its next Seal is due.
@@ -281,7 +280,13 @@ impl Turbine {
 
 fn contents(slice: &Slice) -> (Contents, u64, u64) {
     let count = |f: fn(&Sample) -> bool| slice.samples.iter().filter(|s| f(s)).count() as u64;
-    let times = || slice.samples.iter().filter(|s| !s.flags.suspect).map(|s| s.time);
+    let times = || {
+        slice
+            .samples
+            .iter()
+            .filter(|s| !s.flags.suspect)
+            .map(|s| s.time)
+    };
     let on_time = slice.samples.iter().filter(|s| s.on_time()).map(|s| s.time);
     let contents = Contents {
         kind: RowKind::Batch(slice.class, slice.group),
@@ -289,18 +294,9 @@ fn contents(slice: &Slice) -> (Contents, u64, u64) {
         bounds: times().min().zip(times().max()),
         latest_on_time: on_time.max().unwrap_or(EventTime::MIN),
     };
-    (contents, count(|s| s.flags.late), count(|s| s.flags.suspect))
-}
-
-fn orphan(id: &TurbineId) -> TurbineSettings {
-    TurbineSettings {
-        id: id.clone(),
-        catalogue: std::sync::Arc::new(Catalogue {
-            name: String::new(),
-            version: 0,
-            hash: CatalogueHash(0),
-            channels: Vec::new(),
-        }),
-        thresholds: Vec::new(),
-    }
+    (
+        contents,
+        count(|s| s.flags.late),
+        count(|s| s.flags.suspect),
+    )
 }

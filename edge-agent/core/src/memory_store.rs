@@ -1,0 +1,293 @@
+//! The store as a plain model: what the outbox must do, in maps. The simulator's disk, and the oracle that the SQLite
+//! outbox is held to.
+//!
+//! Everything in it is durable: a crash loses what was not applied. A clone is a backup.
+
+use std::collections::BTreeMap;
+
+use windlass_shared::id::{Epoch, Seq, SeqRange, TurbineId};
+use windlass_shared::record::Head;
+use windlass_shared::time::EventTime;
+
+use crate::input::SourceId;
+use crate::output::LoadRequest;
+use crate::seq_set::SeqSet;
+use crate::store::{
+    CommitBatch, HeldEpoch, LevelChange, Loaded, Recovered, RecoveredTurbine, RowClass, RowLevel,
+    RowMeta, StoreFault, StoredRow, Tallies, Usage,
+};
+
+/// What a row costs besides its record, bytes. The real file has its own overhead; only its order matters here.
+const ROW_OVERHEAD_BYTES: u64 = 160;
+
+#[derive(Clone, PartialEq, Debug)]
+struct EpochRow {
+    turbine: TurbineId,
+    epoch: Epoch,
+    last: Seq,
+    ceiling: EventTime,
+    frontier: EventTime,
+    head: Head,
+}
+
+/// The model of a store.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct MemoryStore {
+    epochs: Vec<EpochRow>,
+    rows: BTreeMap<(usize, Seq), StoredRow>,
+    positions: BTreeMap<SourceId, Vec<u8>>,
+    clean: bool,
+    /// Bytes that fit; `None`: any.
+    capacity: Option<u64>,
+}
+
+impl MemoryStore {
+    /// An empty store on an endless disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The disk has so many bytes from now on: a transaction that would exceed them fails with
+    /// [`StoreFault::DiskFull`].
+    pub fn set_capacity(&mut self, bytes: Option<u64>) {
+        self.capacity = bytes;
+    }
+
+    /// All rows: by epoch in the order of their beginning, then by seq.
+    pub fn rows(&self) -> impl Iterator<Item = &StoredRow> {
+        self.rows.values()
+    }
+
+    /// The position of a source.
+    pub fn position(&self, source: &SourceId) -> Option<&[u8]> {
+        self.positions.get(source).map(Vec::as_slice)
+    }
+
+    fn used(&self) -> u64 {
+        let bytes = self
+            .rows
+            .values()
+            .map(|r| r.meta.bytes + ROW_OVERHEAD_BYTES);
+        bytes.sum()
+    }
+
+    fn key(&self, turbine: &TurbineId, epoch: Epoch) -> Option<usize> {
+        let is = |e: &EpochRow| e.turbine == *turbine && e.epoch == epoch;
+        self.epochs.iter().position(is)
+    }
+
+    /// Applies one transaction, or nothing of it.
+    pub fn apply(&mut self, batch: &CommitBatch) -> Result<Usage, StoreFault> {
+        let before = self.clone();
+        for eviction in &batch.evictions {
+            if let Some(key) = self.key(&eviction.turbine, eviction.epoch) {
+                let seqs = eviction.seqs;
+                self.rows
+                    .retain(|(k, seq), _| *k != key || !seqs.contains(*seq));
+            }
+        }
+        for change in &batch.levels {
+            self.change(change);
+        }
+        for row in &batch.rows {
+            let meta = &row.meta;
+            let key = self
+                .key(&meta.id.turbine, meta.id.epoch)
+                .unwrap_or_else(|| {
+                    self.epochs.push(EpochRow {
+                        turbine: meta.id.turbine.clone(),
+                        epoch: meta.id.epoch,
+                        last: Seq(0),
+                        ceiling: EventTime::MIN,
+                        frontier: EventTime::MIN,
+                        head: Head::default(),
+                    });
+                    self.epochs.len() - 1
+                });
+            let epoch = &mut self.epochs[key];
+            if meta.id.seq <= epoch.last {
+                *self = before;
+                return Err(StoreFault::Broken(format!("row {} again", meta.id)));
+            }
+            epoch.last = meta.id.seq;
+            epoch.ceiling = meta.ceiling;
+            epoch.frontier = meta.frontier;
+            epoch.head = meta.head;
+            let row = StoredRow {
+                meta: meta.clone(),
+                level: RowLevel::Unacked,
+                payload: row.payload.clone(),
+            };
+            self.rows.insert((key, meta.id.seq), row);
+        }
+        self.positions.extend(batch.positions.iter().cloned());
+        self.clean = batch.clean_stop;
+        if self.capacity.is_some_and(|c| self.used() > c) && self.used() > before.used() {
+            *self = before;
+            return Err(StoreFault::DiskFull);
+        }
+        Ok(self.usage())
+    }
+
+    fn change(&mut self, change: &LevelChange) {
+        let Some(key) = self.key(&change.turbine, change.epoch) else {
+            return;
+        };
+        let range = (key, change.seqs.first)..=(key, change.seqs.last);
+        for row in self.rows.range_mut(range).map(|(_, row)| row) {
+            if change.level == RowLevel::Unacked || change.level > row.level {
+                row.level = change.level;
+            }
+        }
+    }
+
+    /// Size and tallies.
+    pub fn usage(&self) -> Usage {
+        let mut turbines: BTreeMap<TurbineId, Tallies> = BTreeMap::new();
+        for row in self.rows.values() {
+            let tallies = turbines.entry(row.meta.id.turbine.clone()).or_default();
+            let tally = tallies.get_mut(row.level, row.meta.kind.class());
+            tally.rows += 1;
+            tally.bytes += row.meta.bytes;
+        }
+        let used = self.used();
+        Usage {
+            used,
+            reusable: 0,
+            disk_free: self.capacity.map_or(u64::MAX, |c| c.saturating_sub(used)),
+            turbines: turbines.into_iter().collect(),
+        }
+    }
+
+    /// What a start finds.
+    pub fn recovered(&self) -> Recovered {
+        let mut turbines: BTreeMap<TurbineId, Vec<HeldEpoch>> = BTreeMap::new();
+        for (key, epoch) in self.epochs.iter().enumerate() {
+            let rows = self.rows.range((key, Seq(0))..(key + 1, Seq(0))).count();
+            let epochs = turbines.entry(epoch.turbine.clone()).or_default();
+            epochs.push(HeldEpoch {
+                epoch: epoch.epoch,
+                rows: rows as u64,
+                last_seq: epoch.last,
+                ceiling: epoch.ceiling,
+                frontier: epoch.frontier,
+                head: epoch.head,
+                whole: true,
+                missing: Vec::new(),
+            });
+        }
+        let turbine = |(turbine, epochs)| RecoveredTurbine { turbine, epochs };
+        Recovered {
+            turbines: turbines.into_iter().map(turbine).collect(),
+            positions: self.positions.clone().into_iter().collect(),
+            usage: self.usage(),
+            clean: self.clean,
+        }
+    }
+
+    /// Answers a request.
+    pub fn load(&self, request: &LoadRequest) -> Loaded {
+        match request {
+            LoadRequest::Backlog {
+                turbine,
+                after,
+                rows_max,
+                bytes_max,
+            } => self.backlog(turbine, *after, *rows_max, *bytes_max),
+            LoadRequest::Evictable {
+                turbine,
+                level,
+                class,
+                bytes,
+                rows_max,
+                spare,
+            } => {
+                let of = self.of(turbine).map(|(_, row)| row);
+                let fits = |r: &&StoredRow| r.level == *level && r.meta.kind.class() == *class;
+                let free = |r: &&StoredRow| !spare.contains(&r.meta.id);
+                let rows = of.filter(fits).filter(free).take(*rows_max);
+                let rows = rows.scan(0, |sum, r| {
+                    let enough = *sum >= *bytes;
+                    *sum += r.meta.bytes;
+                    (!enough).then_some(r)
+                });
+                Loaded::Evictable {
+                    turbine: turbine.clone(),
+                    level: *level,
+                    class: *class,
+                    rows: rows.map(|r| r.meta.clone()).collect(),
+                }
+            }
+            LoadRequest::Held {
+                turbine,
+                epoch,
+                ranges,
+            } => self.held(turbine, *epoch, ranges),
+        }
+    }
+
+    fn of(&self, turbine: &TurbineId) -> impl Iterator<Item = (&(usize, Seq), &StoredRow)> {
+        let rows = self.rows.iter();
+        rows.filter(move |(_, row)| row.meta.id.turbine == *turbine)
+    }
+
+    fn backlog(
+        &self,
+        turbine: &TurbineId,
+        after: Option<(Epoch, Seq)>,
+        rows_max: usize,
+        bytes_max: u64,
+    ) -> Loaded {
+        let after = after.and_then(|(epoch, seq)| Some((self.key(turbine, epoch)?, seq)));
+        let mut unsent = self
+            .of(turbine)
+            .filter(|(key, row)| row.level == RowLevel::Unacked && after.is_none_or(|a| **key > a));
+        let mut rows: Vec<StoredRow> = Vec::new();
+        let mut bytes = 0;
+        let mut end = true;
+        for (_, row) in &mut unsent {
+            if rows.len() >= rows_max || !rows.is_empty() && bytes + row.meta.bytes > bytes_max {
+                end = false;
+                break;
+            }
+            bytes += row.meta.bytes;
+            rows.push(row.clone());
+        }
+        Loaded::Backlog {
+            turbine: turbine.clone(),
+            last: rows.last().map(|r| (r.meta.id.epoch, r.meta.id.seq)),
+            rows,
+            corrupt: Vec::new(),
+            end,
+        }
+    }
+
+    fn held(&self, turbine: &TurbineId, epoch: Epoch, ranges: &[SeqRange]) -> Loaded {
+        let mut held: Vec<(SeqRange, RowLevel)> = Vec::new();
+        let wanted: SeqSet = ranges.iter().copied().collect();
+        if let Some(key) = self.key(turbine, epoch) {
+            let rows = self.rows.range((key, Seq(0))..(key + 1, Seq(0)));
+            for ((_, seq), row) in rows.filter(|((_, seq), _)| wanted.contains(*seq)) {
+                match held.last_mut() {
+                    Some((run, level)) if run.last.next() == *seq && *level == row.level => {
+                        run.last = *seq;
+                    }
+                    _ => held.push((SeqRange::one(*seq), row.level)),
+                }
+            }
+        }
+        Loaded::Held {
+            turbine: turbine.clone(),
+            epoch,
+            ranges: ranges.to_vec(),
+            held,
+        }
+    }
+
+    /// The rows' metadata of one tier, for tests.
+    pub fn tier(&self, turbine: &TurbineId, level: RowLevel, class: RowClass) -> Vec<RowMeta> {
+        let of = self.of(turbine).map(|(_, row)| row);
+        let fits = |r: &&StoredRow| r.level == level && r.meta.kind.class() == class;
+        of.filter(fits).map(|r| r.meta.clone()).collect()
+    }
+}

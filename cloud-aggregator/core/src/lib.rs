@@ -4,11 +4,11 @@
 //! Invariant: nothing here reads a clock, a disk, a network or a random number, and nothing iterates in hash order.
 //! Everything is a function of the log's entries, so that running the log again gives the same bytes.
 
+pub mod admit;
 pub mod cut;
 pub mod detect;
 pub mod fleet;
 pub mod ingest;
-pub mod logged;
 pub mod logtime;
 pub mod output;
 pub mod task;

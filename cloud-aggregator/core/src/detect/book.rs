@@ -1,0 +1,483 @@
+//! The open alerts and episodes of one turbine, and the events that they cause.
+//!
+//! Invariants: ids never change; an alert is confirmed only on settled windows; an episode that turns out to be part of an
+//! older one says so once, and the older one lives on.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use windlass_shared::id::{FarmId, TurbineId};
+use windlass_shared::time::{EventTime, LogTime};
+
+use super::alert::{
+    ALERT_VERSION, AlertEvent, AlertState, AlertWindow, Direction, Evidence, Level,
+};
+use crate::output::{OpenAlert, hex};
+
+/// Open alerts of a turbine; what would be one more extends the newest one of its rule.
+const ALERTS_MAX: usize = 256;
+/// Episodes remembered for merging; beyond it the oldest without an open alert leaves.
+const EPISODES_MAX: usize = 64;
+
+/// Where and when an event happens.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// Whose.
+    pub turbine: &'a TurbineId,
+    /// Where it stands.
+    pub farm: Option<&'a FarmId>,
+    /// Of the detectors.
+    pub config_version: u64,
+    /// Offset of the entry.
+    pub position: u64,
+    /// Its log time.
+    pub now: LogTime,
+}
+
+/// What raised or confirmed an alert.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) enum Origin {
+    /// Readings of a batch.
+    Live,
+    /// Windows that are not settled.
+    Fork,
+    /// Settled windows, or a fact about the gateway.
+    Settled,
+}
+
+/// A breach as a detector reports it.
+#[derive(Clone, Debug)]
+pub(super) struct Breach<'a> {
+    pub origin: Origin,
+    pub rule: &'a str,
+    pub cause: &'a str,
+    pub channel: &'a str,
+    pub unit: &'a str,
+    pub quiet_us: i64,
+    /// Evidence further apart than this belongs to another alert.
+    pub apart_us: i64,
+    pub direction: Direction,
+    pub level: Level,
+    pub value: f64,
+    pub limit: f64,
+    pub score: Option<f64>,
+    pub first: EventTime,
+    pub last: EventTime,
+    pub window: AlertWindow,
+    pub sources: Vec<Evidence>,
+    pub operating_state: Option<i64>,
+    pub detail: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Id([u8; 16]);
+
+impl Id {
+    fn text(self) -> String {
+        hex(&self.0)
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Alert {
+    id: Id,
+    episode: Id,
+    revision: u32,
+    level: Level,
+    /// Highest level that settled windows bear out.
+    confirmed: Option<Level>,
+    /// Where the newest provisional evidence came from.
+    origin: Origin,
+    rule: String,
+    cause: String,
+    channel: String,
+    unit: String,
+    direction: Direction,
+    value: f64,
+    limit: f64,
+    score: Option<f64>,
+    first: EventTime,
+    last: EventTime,
+    /// Start of the newest evidence window.
+    evidence: EventTime,
+}
+
+impl Alert {
+    fn state(&self) -> AlertState {
+        if self.confirmed == Some(self.level) {
+            AlertState::Confirmed
+        } else {
+            AlertState::Provisional
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Episode {
+    id: Id,
+    number: u64,
+    cause: String,
+    first: EventTime,
+    last: EventTime,
+    quiet_us: i64,
+}
+
+/// Open alerts and episodes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Book {
+    alerts: Vec<Alert>,
+    episodes: Vec<Episode>,
+    /// Counts alerts and episodes, so that ids are unique.
+    numbered: u64,
+}
+
+impl Book {
+    /// A breach goes on or begins.
+    pub(super) fn breach(&mut self, scene: &Scene, b: &Breach, out: &mut Vec<AlertEvent>) {
+        let at = match self.find(b) {
+            Some(at) => at,
+            None => self.begin(scene, b, out),
+        };
+        let fresh = self.alerts[at].revision == 0;
+        let alert = &mut self.alerts[at];
+        let (state, level) = (alert.state(), alert.level);
+        alert.first = alert.first.min(b.first);
+        alert.last = alert.last.max(b.last);
+        alert.evidence = alert.evidence.max(b.window.start);
+        alert.level = alert.level.max(b.level);
+        if b.origin == Origin::Settled {
+            alert.confirmed = alert.confirmed.max(Some(b.level));
+        } else {
+            alert.origin = b.origin;
+        }
+        (alert.value, alert.limit, alert.score) = (b.value, b.limit, b.score);
+        let changed = fresh || alert.state() != state || alert.level != level;
+        if changed {
+            let state = alert.state();
+            self.say(scene, at, state, Some(b), out);
+        }
+        let (cause, first, last) = (b.cause, self.alerts[at].first, self.alerts[at].last);
+        self.join(scene, at, cause, first, last, b.quiet_us, out);
+    }
+
+    /// The alert that the breach is part of.
+    fn find(&self, b: &Breach) -> Option<usize> {
+        let same = |a: &Alert| a.rule == b.rule && a.direction == b.direction;
+        let near = |a: &Alert| {
+            b.first <= a.last.plus_us(b.apart_us) && a.first <= b.last.plus_us(b.apart_us)
+        };
+        let found = self.alerts.iter().position(|a| same(a) && near(a));
+        if found.is_none() && self.alerts.len() >= ALERTS_MAX {
+            return self.alerts.iter().rposition(same).or(Some(0));
+        }
+        found
+    }
+
+    fn begin(&mut self, scene: &Scene, b: &Breach, out: &mut Vec<AlertEvent>) -> usize {
+        let id = self.id(scene, "alert", b.rule, b.first);
+        let episode = self.episode(scene, b, out);
+        self.alerts.push(Alert {
+            id,
+            episode,
+            revision: 0,
+            level: b.level,
+            confirmed: None,
+            origin: b.origin,
+            rule: b.rule.to_owned(),
+            cause: b.cause.to_owned(),
+            channel: b.channel.to_owned(),
+            unit: b.unit.to_owned(),
+            direction: b.direction,
+            value: b.value,
+            limit: b.limit,
+            score: b.score,
+            first: b.first,
+            last: b.last,
+            evidence: b.window.start,
+        });
+        self.alerts.len() - 1
+    }
+
+    fn id(&mut self, scene: &Scene, what: &str, name: &str, first: EventTime) -> Id {
+        self.numbered += 1;
+        let mut hash = Sha256::new();
+        for part in [what, scene.turbine.as_str(), name] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        hash.update(first.0.to_le_bytes());
+        hash.update(self.numbered.to_le_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        Id(id)
+    }
+
+    /// The episode that a new alert belongs to; made when there is none near.
+    fn episode(&mut self, scene: &Scene, b: &Breach, _out: &mut Vec<AlertEvent>) -> Id {
+        let near = self.near(b.cause, b.first, b.last, b.quiet_us);
+        let oldest = near.into_iter().min_by_key(|at| self.episodes[*at].number);
+        if let Some(at) = oldest {
+            return self.episodes[at].id;
+        }
+        let id = self.id(scene, "episode", b.cause, b.first);
+        if self.episodes.len() >= EPISODES_MAX {
+            let alerts = &self.alerts;
+            let idle = |e: &Episode| alerts.iter().all(|a| a.episode != e.id);
+            let oldest = self.episodes.iter().position(idle).unwrap_or(0);
+            self.episodes.remove(oldest);
+        }
+        self.episodes.push(Episode {
+            id,
+            number: self.numbered,
+            cause: b.cause.to_owned(),
+            first: b.first,
+            last: b.last,
+            quiet_us: b.quiet_us,
+        });
+        id
+    }
+
+    /// Episodes of a cause within the quiet time of a span.
+    fn near(&self, cause: &str, first: EventTime, last: EventTime, quiet_us: i64) -> Vec<usize> {
+        let near = |e: &Episode| {
+            let quiet = quiet_us.max(e.quiet_us);
+            e.cause == cause && first <= e.last.plus_us(quiet) && e.first <= last.plus_us(quiet)
+        };
+        (0..self.episodes.len())
+            .filter(|at| near(&self.episodes[*at]))
+            .collect()
+    }
+
+    /// Widens the alert's episode to the span, and merges what is near by then into the oldest.
+    #[allow(clippy::too_many_arguments)] // a span of a cause, and where to say it
+    fn join(
+        &mut self,
+        scene: &Scene,
+        alert: usize,
+        cause: &str,
+        first: EventTime,
+        last: EventTime,
+        quiet_us: i64,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        let mine = self.alerts[alert].episode;
+        if let Some(e) = self.episodes.iter_mut().find(|e| e.id == mine) {
+            e.first = e.first.min(first);
+            e.last = e.last.max(last);
+            e.quiet_us = e.quiet_us.max(quiet_us);
+        }
+        let near = self.near(cause, first, last, quiet_us);
+        let Some(keep) = near
+            .iter()
+            .copied()
+            .min_by_key(|at| self.episodes[*at].number)
+        else {
+            return;
+        };
+        let kept = self.episodes[keep].id;
+        let gone: Vec<Episode> = near
+            .iter()
+            .filter(|at| **at != keep)
+            .map(|at| self.episodes[*at].clone())
+            .collect();
+        for e in gone {
+            self.merge(scene, alert, &e, kept, out);
+        }
+    }
+
+    fn merge(
+        &mut self,
+        scene: &Scene,
+        alert: usize,
+        gone: &Episode,
+        kept: Id,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        // quoted by an alert of the episode that goes, or by the one that joined the two
+        let quoted = self.alerts.iter().position(|a| a.episode == gone.id);
+        let quoted = quoted.unwrap_or(alert);
+        self.alerts[quoted].revision += 1;
+        let mut event = self.event(scene, quoted, AlertState::Merged, None);
+        event.episode = gone.id.text();
+        event.merged_into = Some(kept.text());
+        event.detail = "the episode is part of an older one".to_owned();
+        out.push(event);
+        for a in self.alerts.iter_mut().filter(|a| a.episode == gone.id) {
+            a.episode = kept;
+        }
+        if let Some(e) = self.episodes.iter_mut().find(|e| e.id == kept) {
+            e.first = e.first.min(gone.first);
+            e.last = e.last.max(gone.last);
+        }
+        self.episodes.retain(|e| e.id != gone.id);
+    }
+
+    /// The settled chain says normal for a rule at this window.
+    pub(super) fn normal(
+        &mut self,
+        scene: &Scene,
+        rule: &str,
+        start: EventTime,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        self.end(scene, out, |a| {
+            let over = a.rule == rule && a.evidence < start && a.confirmed.is_some();
+            over.then_some((AlertState::Cleared, "normal again"))
+        });
+    }
+
+    /// The settled chain of these rules has come to the window at `start`: what is not confirmed by now is withdrawn.
+    pub(super) fn passed(
+        &mut self,
+        scene: &Scene,
+        start: EventTime,
+        rule: impl Fn(&str) -> bool,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        let detail = "the settled windows do not bear it out";
+        self.withdraw(scene, out, detail, |a| rule(&a.rule) && a.evidence <= start);
+        let (alerts, episodes) = (&self.alerts, &mut self.episodes);
+        episodes.retain(|e| {
+            e.last.plus_us(e.quiet_us) >= start || alerts.iter().any(|a| a.episode == e.id)
+        });
+    }
+
+    /// What windows that are not settled said of rules other than these no longer holds.
+    pub(super) fn forked(
+        &mut self,
+        scene: &Scene,
+        holds: impl Fn(&str, Direction) -> bool,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        let detail = "later data do not bear it out";
+        self.withdraw(scene, out, detail, |a| {
+            a.origin == Origin::Fork && !holds(&a.rule, a.direction)
+        });
+    }
+
+    /// The rule is gone or another one.
+    pub(super) fn dropped(&mut self, scene: &Scene, rule: &str, out: &mut Vec<AlertEvent>) {
+        self.end(scene, out, |a| {
+            let state = match a.confirmed {
+                Some(_) => AlertState::Cleared,
+                None => AlertState::Withdrawn,
+            };
+            (a.rule == rule).then_some((state, "the rule was changed or removed"))
+        });
+    }
+
+    /// Takes back what is provisional: to the level that is confirmed, or altogether.
+    fn withdraw(
+        &mut self,
+        scene: &Scene,
+        out: &mut Vec<AlertEvent>,
+        detail: &str,
+        which: impl Fn(&Alert) -> bool,
+    ) {
+        for at in 0..self.alerts.len() {
+            let a = &mut self.alerts[at];
+            if let Some(level) = a.confirmed.filter(|l| *l < a.level)
+                && which(a)
+            {
+                a.level = level;
+                a.origin = Origin::Settled;
+                self.say(scene, at, AlertState::Confirmed, None, out);
+            }
+        }
+        self.end(scene, out, |a| {
+            let gone = a.confirmed.is_none() && which(a);
+            gone.then_some((AlertState::Withdrawn, detail))
+        });
+    }
+
+    /// Ends alerts, each with the state and the text that `which` gives it.
+    fn end<'t>(
+        &mut self,
+        scene: &Scene,
+        out: &mut Vec<AlertEvent>,
+        which: impl Fn(&Alert) -> Option<(AlertState, &'t str)>,
+    ) {
+        let mut at = 0;
+        while at < self.alerts.len() {
+            let Some((state, detail)) = which(&self.alerts[at]) else {
+                at += 1;
+                continue;
+            };
+            self.alerts[at].revision += 1;
+            let mut event = self.event(scene, at, state, None);
+            detail.clone_into(&mut event.detail);
+            out.push(event);
+            self.alerts.remove(at);
+        }
+    }
+
+    fn say(
+        &mut self,
+        scene: &Scene,
+        at: usize,
+        state: AlertState,
+        breach: Option<&Breach>,
+        out: &mut Vec<AlertEvent>,
+    ) {
+        self.alerts[at].revision += 1;
+        out.push(self.event(scene, at, state, breach));
+    }
+
+    fn event(
+        &self,
+        scene: &Scene,
+        at: usize,
+        state: AlertState,
+        breach: Option<&Breach>,
+    ) -> AlertEvent {
+        let a = &self.alerts[at];
+        let none = || AlertWindow {
+            kind: "none".to_owned(),
+            start: a.evidence,
+            end: a.last,
+            revision: 0,
+        };
+        AlertEvent {
+            v: ALERT_VERSION,
+            alert: a.id.text(),
+            episode: a.episode.text(),
+            merged_into: None,
+            revision: a.revision,
+            state,
+            turbine: scene.turbine.clone(),
+            farm: scene.farm.cloned(),
+            rule: a.rule.clone(),
+            cause: a.cause.clone(),
+            level: a.level,
+            direction: a.direction,
+            channel: a.channel.clone(),
+            unit: a.unit.clone(),
+            value: a.value,
+            limit: a.limit,
+            score: a.score,
+            operating_state: breach.and_then(|b| b.operating_state),
+            first: a.first,
+            last: a.last,
+            window: breach.map_or_else(none, |b| b.window.clone()),
+            sources: breach.map_or_else(Vec::new, |b| b.sources.clone()),
+            config_version: scene.config_version,
+            position: scene.position,
+            log_time: scene.now,
+            detail: breach.map_or_else(String::new, |b| b.detail.clone()),
+        }
+    }
+
+    /// The open alerts in short, the newest last, at most `max`.
+    pub(super) fn open(&self, max: usize) -> Vec<OpenAlert> {
+        let skip = self.alerts.len().saturating_sub(max);
+        let short = |a: &Alert| OpenAlert {
+            id: a.id.text(),
+            episode: a.episode.text(),
+            rule: a.rule.clone(),
+            level: a.level,
+            state: a.state(),
+            value: a.value,
+        };
+        self.alerts[skip..].iter().map(short).collect()
+    }
+}

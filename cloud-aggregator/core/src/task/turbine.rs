@@ -1,0 +1,427 @@
+//! One turbine: coverage, windows, detectors, what is asked for again, and its status.
+//!
+//! Invariant: everything here is reached through the turbine's own entries and the partition's ticks, in log order.
+
+use serde::{Deserialize, Serialize};
+use windlass_shared::catalogue::{Catalogue, CatalogueHash, RateGroup};
+use windlass_shared::coverage::Coverage;
+use windlass_shared::id::{Epoch, FarmId, GatewayId, TurbineId};
+use windlass_shared::record::{Batch, Body, Record, RecordHash};
+use windlass_shared::time::{EventTime, LogTime, MINUTE_US};
+use windlass_shared::window::{Status, WindowResult, Windows};
+use windlass_shared::wire::{self, Command, Downlink};
+
+use super::resend::Holes;
+use super::status::{Live, Pace};
+use super::{TaskOutput, TaskSettings, dead};
+use crate::admit::{Admission, admit};
+use crate::detect::alert::AlertEvent;
+use crate::detect::{Chain, Detectors, Plan, Plans, Scene};
+use crate::fleet::Fleet;
+use crate::ingest::readings_of;
+use crate::output::{Counts, CoverageSummary, FeatureRow, Reason, WindowCounts};
+use crate::topic::Topic;
+
+/// What a turbine may look at while it takes an entry.
+pub(super) struct Moment<'a> {
+    pub offset: u64,
+    pub now: LogTime,
+    pub stamps_max: EventTime,
+    pub settings: &'a TaskSettings,
+    pub fleet: &'a Fleet,
+    pub plans: &'a Plans,
+    pub config_version: u64,
+}
+
+/// The state of one turbine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Turbine {
+    pub gateway: GatewayId,
+    pub farm: Option<FarmId>,
+    pub speaks: Option<CatalogueHash>,
+    coverage: Coverage,
+    windows: Windows,
+    pub chain: Chain,
+    pub counts: Counts,
+    pub window_counts: WindowCounts,
+    pub summary: CoverageSummary,
+    pub live: Live,
+    pub pace: Pace,
+    holes: Holes,
+    /// Quarantined epochs, and when the order to end each may be given again.
+    commanded: Vec<(Epoch, LogTime)>,
+}
+
+impl Turbine {
+    pub(super) fn new(gateway: GatewayId, farm: Option<FarmId>, detectors: &Detectors) -> Self {
+        Self {
+            gateway,
+            farm,
+            speaks: None,
+            coverage: Coverage::default(),
+            windows: Windows::default(),
+            chain: Chain::new(detectors),
+            counts: Counts::default(),
+            window_counts: WindowCounts::default(),
+            summary: CoverageSummary::default(),
+            live: Live::default(),
+            pace: Pace::default(),
+            holes: Holes::default(),
+            commanded: Vec::new(),
+        }
+    }
+
+    pub(super) fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// Takes a record.
+    pub(super) fn record(
+        &mut self,
+        moment: &Moment,
+        record: &Record,
+        hash: &RecordHash,
+        bytes: &[u8],
+        out: &mut Vec<TaskOutput>,
+    ) {
+        let next = self.coverage.is_next(&record.header);
+        let frontier = self.coverage.frontier();
+        let spoke = self.speaks;
+        let admission = admit(
+            &mut self.coverage,
+            &mut self.speaks,
+            moment.fleet,
+            record,
+            hash,
+            moment.stamps_max,
+        );
+        if spoke != self.speaks {
+            self.live.forget();
+        }
+        let turbine = &record.header.id.turbine;
+        let plain = match admission {
+            Admission::Counts => {
+                let late = self.counted(moment, record, out);
+                let minute = |t: EventTime| t.floor_to(MINUTE_US);
+                let same_minute = minute(frontier) == minute(self.coverage.frontier());
+                next && same_minute && !late && matches!(record.body, Body::Batch(_))
+            }
+            Admission::Duplicate => {
+                self.counts.duplicate_records += 1;
+                self.pace.mark();
+                true
+            }
+            Admission::Dead(reason, detail) => {
+                self.dead(moment, record, hash, reason, detail, bytes, out);
+                false
+            }
+        };
+        if !plain {
+            self.holes.changed();
+            self.summary = summary(&self.coverage);
+            self.poll(turbine, moment, out);
+        }
+        self.status(turbine, moment, out);
+    }
+
+    /// Takes in what a new record says; true when it holds late readings.
+    fn counted(&mut self, moment: &Moment, record: &Record, out: &mut Vec<TaskOutput>) -> bool {
+        self.counts.records += 1;
+        match &record.body {
+            Body::Batch(batch) => {
+                let (Some(catalogue), Some(plan)) = (
+                    moment.fleet.catalogue(batch.catalogue),
+                    self.plan(moment.plans),
+                ) else {
+                    return false; // admission checked it
+                };
+                let id = &record.header.id;
+                self.windows
+                    .add(catalogue, id.epoch, id.seq, batch, moment.now);
+                let late = self.count_readings(batch);
+                self.live.take(plan, batch, &record.header);
+                let mut happened = Vec::new();
+                let scene = scene(moment, &id.turbine, self.farm.as_ref());
+                self.chain.live(
+                    &scene,
+                    plan,
+                    catalogue,
+                    &self.live,
+                    id,
+                    batch,
+                    &mut happened,
+                );
+                self.alerts(&id.turbine, happened, out);
+                if batch.rate_group == RateGroup::Slow {
+                    self.pace.mark();
+                } else {
+                    self.pace.mark_urgent();
+                }
+                late
+            }
+            Body::Gap(gap) => {
+                let lost = gap.ranges.iter().filter_map(|r| r.readings).sum::<u64>();
+                self.counts.lost_readings = self.counts.lost_readings.saturating_add(lost);
+                self.pace.mark();
+                false
+            }
+            Body::Open(_) | Body::Seal(_) => {
+                self.pace.mark();
+                false
+            }
+        }
+    }
+
+    fn count_readings(&mut self, batch: &Batch) -> bool {
+        let all = batch.raw.len() as u64;
+        let (mut late, mut suspect) = (0, 0);
+        for block in &batch.blocks {
+            let n = (block.columns.len() * block.times.len()) as u64;
+            if block.flags.suspect {
+                suspect += n;
+            } else if block.flags.late {
+                late += n;
+            }
+        }
+        self.counts.accepted_readings += all;
+        self.counts.counted_readings += all - suspect;
+        self.counts.late_readings += late;
+        self.counts.suspect_readings += suspect;
+        late > 0
+    }
+
+    #[allow(clippy::too_many_arguments)] // all of it is evidence
+    fn dead(
+        &mut self,
+        moment: &Moment,
+        record: &Record,
+        hash: &RecordHash,
+        reason: Reason,
+        detail: String,
+        bytes: &[u8],
+        out: &mut Vec<TaskOutput>,
+    ) {
+        let id = &record.header.id;
+        match reason {
+            Reason::Unverified => self.counts.unverified_records += 1,
+            Reason::Conflict => self.counts.conflict_records += 1,
+            Reason::Quarantined => self.counts.quarantined_records += 1,
+            _ => {
+                self.counts.refused_records += 1;
+                self.counts.rejected_readings += readings_of(record);
+            }
+        }
+        if matches!(reason, Reason::Conflict | Reason::Quarantined) {
+            self.command_new_epoch(moment, &id.turbine, id.epoch, &detail, out);
+        }
+        if reason == Reason::Conflict {
+            let mut happened = Vec::new();
+            let scene = scene(moment, &id.turbine, self.farm.as_ref());
+            self.chain.conflict(&scene, record, &detail, &mut happened);
+            self.alerts(&id.turbine, happened, out);
+        }
+        self.pace.mark();
+        let gateway = &self.gateway;
+        out.push(dead::record(
+            moment, gateway, record, hash, reason, detail, bytes,
+        ));
+    }
+
+    /// Orders a new epoch, at once and then no more often than a hole is asked for.
+    fn command_new_epoch(
+        &mut self,
+        moment: &Moment,
+        turbine: &TurbineId,
+        epoch: Epoch,
+        reason: &str,
+        out: &mut Vec<TaskOutput>,
+    ) {
+        let again = moment.now.plus_us(moment.settings.resend_wait_us);
+        match self.commanded.iter_mut().find(|(e, _)| *e == epoch) {
+            Some((_, at)) if *at > moment.now => return,
+            Some((_, at)) => *at = again,
+            None => self.commanded.push((epoch, again)),
+        }
+        let command = Command::NewEpoch {
+            turbine: turbine.clone(),
+            instead_of: epoch,
+            reason: reason.to_owned(),
+        };
+        let message = Downlink {
+            commands: vec![command],
+            ..Downlink::default()
+        };
+        out.push(downlink(&self.gateway, &message));
+    }
+
+    /// Ingest refused bytes under this identity.
+    pub(super) fn refused(
+        &mut self,
+        moment: &Moment,
+        refused: &wire::Refused,
+        out: &mut Vec<TaskOutput>,
+    ) {
+        self.coverage.refuse(refused.id.epoch, refused.id.seq);
+        self.counts.refused_records += 1;
+        self.pace.mark();
+        self.holes.changed();
+        self.summary = summary(&self.coverage);
+        self.poll(&refused.id.turbine, moment, out);
+        self.status(&refused.id.turbine, moment, out);
+    }
+
+    /// Once a second of log time, more or less.
+    pub(super) fn tick(&mut self, id: &TurbineId, moment: &Moment, out: &mut Vec<TaskOutput>) {
+        self.poll(id, moment, out);
+        let asks = self
+            .holes
+            .poll(&self.coverage, moment.settings, moment.now, id);
+        if !asks.is_empty() {
+            let message = Downlink {
+                resends: asks,
+                ..Downlink::default()
+            };
+            out.push(downlink(&self.gateway, &message));
+        }
+        self.pace.tick();
+        self.status(id, moment, out);
+    }
+
+    /// Other detectors from here on.
+    pub(super) fn reconfigure(
+        &mut self,
+        id: &TurbineId,
+        moment: &Moment,
+        before: &Detectors,
+        out: &mut Vec<TaskOutput>,
+    ) {
+        let mut happened = Vec::new();
+        let scene = scene(moment, id, self.farm.as_ref());
+        let after = moment.plans.detectors();
+        self.chain.reconfigure(&scene, before, after, &mut happened);
+        self.alerts(id, happened, out);
+    }
+
+    fn plan<'a>(&self, plans: &'a Plans) -> Option<&'a Plan> {
+        plans.of(self.speaks?)
+    }
+
+    fn catalogue<'a>(&self, fleet: &'a Fleet) -> Option<&'a Catalogue> {
+        fleet.catalogue(self.speaks?).map(AsRef::as_ref)
+    }
+
+    /// Emits the windows that have become due and runs the detectors on them.
+    fn poll(&mut self, id: &TurbineId, moment: &Moment, out: &mut Vec<TaskOutput>) {
+        let (Some(catalogue), Some(plan)) = (self.catalogue(moment.fleet), self.plan(moment.plans))
+        else {
+            return;
+        };
+        let mut results = Vec::new();
+        self.windows.poll(
+            &moment.settings.windows,
+            catalogue,
+            &self.coverage,
+            moment.now,
+            &mut results,
+        );
+        if results.is_empty() {
+            return;
+        }
+        let mut happened = Vec::new();
+        for result in &results {
+            self.count_window(result);
+        }
+        let scene = scene(moment, id, self.farm.as_ref());
+        self.chain
+            .windows(&scene, plan, catalogue, &results, &mut happened);
+        for result in results {
+            let row = FeatureRow {
+                turbine: id.clone(),
+                farm: self.farm.clone(),
+                position: moment.offset,
+                log_time: moment.now,
+                catalogue: catalogue.hash.0,
+                result,
+            };
+            out.push(TaskOutput {
+                topic: Topic::Features,
+                key: id.to_string(),
+                bytes: row.encode(),
+            });
+        }
+        self.pace.mark();
+        self.alerts(id, happened, out);
+    }
+
+    fn count_window(&mut self, result: &WindowResult) {
+        let counts = &mut self.window_counts;
+        if result.partial {
+            counts.partials += 1;
+            return;
+        }
+        match &result.status {
+            Status::Provisional => counts.provisional += u64::from(result.revision == 1),
+            _ if !self.chain.settles(result) => counts.revised += 1,
+            status => {
+                counts.settled += 1;
+                counts.exact += u64::from(*status == Status::Exact);
+            }
+        }
+    }
+
+    fn alerts(&mut self, id: &TurbineId, happened: Vec<AlertEvent>, out: &mut Vec<TaskOutput>) {
+        for event in happened {
+            self.pace.mark_urgent();
+            out.push(TaskOutput {
+                topic: Topic::Alerts,
+                key: id.to_string(),
+                bytes: event.encode(),
+            });
+        }
+    }
+
+    fn status(&mut self, id: &TurbineId, moment: &Moment, out: &mut Vec<TaskOutput>) {
+        if self.pace.due(moment.now, moment.settings.status_every_us) {
+            out.push(TaskOutput {
+                topic: Topic::Status,
+                key: id.to_string(),
+                bytes: self.document(id, moment).encode(),
+            });
+        }
+    }
+}
+
+fn scene<'a>(moment: &Moment, turbine: &'a TurbineId, farm: Option<&'a FarmId>) -> Scene<'a> {
+    Scene {
+        turbine,
+        farm,
+        config_version: moment.config_version,
+        position: moment.offset,
+        now: moment.now,
+    }
+}
+
+fn downlink(gateway: &GatewayId, message: &Downlink) -> TaskOutput {
+    TaskOutput {
+        topic: Topic::Downlink,
+        key: gateway.to_string(),
+        bytes: wire::encode_downlink(message),
+    }
+}
+
+/// Coverage in numbers.
+fn summary(coverage: &Coverage) -> CoverageSummary {
+    let mut s = CoverageSummary::default();
+    for epoch in coverage.epochs() {
+        s.epochs += 1;
+        s.quarantined_epochs += u32::from(epoch.quarantined);
+        for (seqs, _) in epoch.runs.iter().flat_map(|r| &r.lost) {
+            s.lost_seqs = s.lost_seqs.saturating_add(seqs.len());
+        }
+    }
+    for (_, seqs) in coverage.holes(super::resend::HOLES_SEEN_MAX) {
+        s.holes += 1;
+        s.missing_seqs = s.missing_seqs.saturating_add(seqs.len());
+    }
+    s
+}

@@ -24,7 +24,7 @@ const ZSTD_LEVEL: i32 = 3;
 const ZSTD_BYTES_MIN: usize = 96;
 
 thread_local! {
-    // Working memory only (making it anew costs more than a small batch): results do not depend on it.
+    // Working memory only (instead of making it anew for each record): results do not depend on it.
     static ZSTD: RefCell<Zstd> = RefCell::new(Zstd::default());
 }
 
@@ -204,7 +204,7 @@ fn compress(plain: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Without its magic number, checksum and lengths, which the message has by other means.
+/// Without checksum and length: the record's hash and `plain_len` say them.
 fn compressor() -> Option<zstd::bulk::Compressor<'static>> {
     let mut compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).ok()?;
     compressor.include_checksum(false).ok()?;

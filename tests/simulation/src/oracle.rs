@@ -1,0 +1,132 @@
+//! What must be true, whatever happened: a ledger of everything that a disk ever held, and a naive recomputation.
+//!
+//! The oracle looks at durable bytes only (rows as committed, the log, committed outputs) and knows nothing of the code
+//! under test but the wire format.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
+use windlass_shared::record::{Batch, Body, Record};
+use windlass_shared::time::EventTime;
+use windlass_shared::wire;
+
+/// A record that was durable on a gateway.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its bytes.
+    pub payload: std::sync::Arc<[u8]>,
+    /// Decoded.
+    pub record: Record,
+    /// Its disk was replaced or rolled back while it was there.
+    pub erased: bool,
+}
+
+/// Everything that was ever committed.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// By identity.
+    pub entries: BTreeMap<RecordId, Entry>,
+    /// Seqs that a committed Gap declares lost.
+    pub gaps: BTreeSet<RecordId>,
+}
+
+/// On-time readings of a batch that are not suspect.
+fn on_time(batch: &Batch) -> impl Iterator<Item = EventTime> + '_ {
+    batch.blocks.iter().filter(|b| !b.flags.late && !b.flags.suspect).flat_map(|b| b.times.iter())
+}
+
+impl Ledger {
+    /// A disk has made a row durable. One identity, one content, for ever.
+    pub fn committed(&mut self, id: &RecordId, payload: &std::sync::Arc<[u8]>) -> Result<(), String> {
+        let record = wire::decode(payload).map_err(|e| format!("{id} was committed but does not decode: {e}"))?;
+        if record.header.id != *id {
+            return Err(format!("{id} was committed with the bytes of {}", record.header.id));
+        }
+        if let Some(before) = self.entries.get(id) {
+            return Err(if before.payload == *payload {
+                format!("{id} was committed twice")
+            } else {
+                format!("{id} was given to two different records")
+            });
+        }
+        if let Body::Gap(gap) = &record.body {
+            for range in &gap.ranges {
+                for seq in range.seqs.first.0..=range.seqs.last.0 {
+                    let id = RecordId { turbine: id.turbine.clone(), epoch: gap.epoch, seq: Seq(seq) };
+                    self.gaps.insert(id);
+                }
+            }
+        }
+        self.entries.insert(id.clone(), Entry { payload: payload.clone(), record, erased: false });
+        Ok(())
+    }
+
+    /// The disk that held these is gone.
+    pub fn erased<'a>(&mut self, ids: impl Iterator<Item = &'a RecordId>) {
+        for id in ids {
+            if let Some(e) = self.entries.get_mut(id) {
+                e.erased = true;
+            }
+        }
+    }
+
+    /// The stamps of each epoch, held against their definitions over the committed sequence.
+    pub fn check_stamps(&self) -> Result<(), String> {
+        let mut by_epoch: BTreeMap<(&TurbineId, Epoch), Vec<&Record>> = BTreeMap::new();
+        for (id, e) in &self.entries {
+            by_epoch.entry((&id.turbine, id.epoch)).or_default().push(&e.record);
+        }
+        for ((turbine, epoch), records) in by_epoch {
+            let mut ceiling = EventTime::MIN;
+            // least on-time reading of the records after this one, walking back
+            let mut later = EventTime::MAX;
+            for r in records.iter().rev() {
+                if later < r.header.stamps.frontier {
+                    return Err(format!("{}: a later record has a reading below its frontier", r.header.id));
+                }
+                if let Body::Batch(b) = &r.body {
+                    later = on_time(b).fold(later, EventTime::min);
+                }
+            }
+            let mut frontier = EventTime::MIN;
+            for r in records {
+                let s = r.header.stamps;
+                if s.prev_ceiling != ceiling {
+                    return Err(format!("{}: prev_ceiling is not the ceiling before", r.header.id));
+                }
+                if let Body::Batch(b) = &r.body {
+                    ceiling = on_time(b).fold(ceiling, EventTime::max);
+                }
+                if s.ceiling != ceiling || s.frontier < frontier {
+                    return Err(format!("{turbine}/{epoch}: stamps of {} are wrong", r.header.id.seq));
+                }
+                frontier = s.frontier;
+            }
+        }
+        Ok(())
+    }
+
+    /// A record with an on-time reading in `[t0, t1)` that had not been applied, if there is one that the cloud could have
+    /// known of. What died with a disk and left no trace at all in the cloud is nobody's to know: an epoch of which
+    /// nothing came, or the end of an epoch behind the last record that came.
+    pub fn missing_on_time(
+        &self,
+        turbine: &TurbineId,
+        t0: EventTime,
+        t1: EventTime,
+        applied: &BTreeSet<RecordId>,
+    ) -> Option<RecordId> {
+        let of = |id: &RecordId| id.turbine == *turbine;
+        self.entries.iter().filter(|(id, _)| of(id) && !applied.contains(id)).find_map(|(id, e)| {
+            let Body::Batch(b) = &e.record.body else { return None };
+            if !on_time(b).any(|t| t0 <= t && t < t1) {
+                return None;
+            }
+            let traced = || {
+                let last = RecordId { seq: Seq(u64::MAX), ..id.clone() };
+                applied.range(id.clone()..=last).next().is_some()
+            };
+            (!e.erased || traced()).then(|| id.clone())
+        })
+    }
+}

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use windlass_edge_core::input::SourceId;
-use windlass_edge_core::output::LoadRequest;
-use windlass_edge_core::store::{
+use windlass_edge_core::SourceId;
+use windlass_edge_core::LoadRequest;
+use windlass_edge_core::{
     CommitBatch, HeldEpoch, Loaded, Recovered, RecoveredTurbine, RowLevel, StoredRow, Tallies, Usage,
 };
 use windlass_shared::id::{Epoch, Seq, SeqRange, TurbineId};

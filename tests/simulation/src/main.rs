@@ -25,6 +25,9 @@ struct Args {
     /// Do not fail when a fault kind never occurred (for a handful of seeds).
     #[arg(long)]
     few: bool,
+    /// End with the first seed that fails.
+    #[arg(long)]
+    stop_at_failure: bool,
 }
 
 #[allow(clippy::print_stdout)] // the command's output
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| play(&next, args.from + args.seeds, &total));
+            scope.spawn(|| play(&next, &args, &total));
         }
     });
     let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -85,10 +88,10 @@ struct Total {
 }
 
 #[allow(clippy::print_stdout)] // the command's output
-fn play(next: &AtomicU64, end: u64, total: &Mutex<Total>) {
+fn play(next: &AtomicU64, args: &Args, total: &Mutex<Total>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
-        if seed >= end {
+        if seed >= args.from + args.seeds {
             return;
         }
         let played = std::panic::catch_unwind(|| run_seed(seed)).unwrap_or_else(|_| Err("it panicked".into()));
@@ -107,6 +110,9 @@ fn play(next: &AtomicU64, end: u64, total: &Mutex<Total>) {
             Err(why) => {
                 println!("seed {seed} failed: {why}\n  again: cargo xtask sim --seed {seed}");
                 total.failed.push(seed);
+                if args.stop_at_failure {
+                    next.store(u64::MAX / 2, Ordering::Relaxed);
+                }
             }
         }
     }

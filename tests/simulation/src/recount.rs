@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::output::{DeadLetter, FeatureRow, Reason};
 use windlass_cloud_core::topic::Topic;
-use windlass_edge_core::store::RowLevel;
+use windlass_edge_core::RowLevel;
 use windlass_shared::catalogue::Kind;
 use windlass_shared::id::{ChannelId, RecordId, TurbineId};
 use windlass_shared::pane::Aggregate;

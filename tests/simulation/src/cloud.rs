@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use windlass_cloud_core::fleet::Fleet;
-use windlass_cloud_core::logged::Logged;
 use windlass_cloud_core::output::{DeadLetter, FeatureRow};
 use windlass_cloud_core::task::{LogInput, Partition, TaskOutput, TaskSettings};
 use windlass_cloud_core::topic::Topic;
 use windlass_shared::id::RecordId;
 use windlass_shared::time::WallTime;
-use windlass_shared::wire;
+use windlass_shared::wire::{self, Logged};
 
 /// One entry of the telemetry topic.
 #[derive(Clone, Debug)]
@@ -35,10 +34,10 @@ impl LogEntry {
     }
     /// Identity and bytes of the record in it.
     pub fn record(&self) -> Option<(RecordId, Vec<u8>)> {
-        match Logged::decode(&self.value) {
+        match wire::decode_logged(&self.value) {
             Ok(Logged::Telemetry { record, .. }) => {
                 let id = wire::decode(&record).ok()?.header.id;
-                Some((id, record.to_vec()))
+                Some((id, record))
             }
             _ => None,
         }

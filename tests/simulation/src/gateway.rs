@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use windlass_edge_core::AgentCore;
+use windlass_edge_core::{AgentCore, MemoryStore};
 use windlass_edge_core::{Now, Reading, SourceId, Value};
 use windlass_edge_core::{Settings, SourceKind, SourceSettings, TurbineSettings};
 use windlass_shared::catalogue::{Catalogue, Kind};
@@ -12,7 +12,7 @@ use windlass_shared::id::{GatewayId, TurbineId};
 use windlass_shared::record::Quality;
 use windlass_shared::time::{EventTime, MonoTime, SECOND_US, WallTime};
 
-use crate::disk::Disk;
+
 
 /// Wall time at virtual time 0: 2026-01-01T00:00:00Z.
 pub const BASE_US: i64 = 1_767_225_600 * SECOND_US;
@@ -27,9 +27,9 @@ pub struct Gateway {
     /// Its turbines.
     pub turbines: Vec<TurbineId>,
     /// Durable.
-    pub disk: Disk,
+    pub disk: MemoryStore,
     /// An old copy of it, which may be put back.
-    pub backup: Option<Disk>,
+    pub backup: Option<MemoryStore>,
     /// The running agent.
     pub core: Option<AgentCore>,
     /// Counts starts of the agent: what was meant for an earlier one is void.
@@ -61,7 +61,7 @@ impl Gateway {
         Self {
             id: GatewayId::new(id).expect("a valid name"),
             turbines: turbines.iter().map(name).collect(),
-            disk: Disk::default(),
+            disk: MemoryStore::new(),
             backup: None,
             core: None,
             life: 0,

@@ -4,7 +4,6 @@
 //! Run a seed again: `cargo xtask sim --seed N`.
 
 pub mod cloud;
-pub mod disk;
 pub mod faults;
 pub mod gateway;
 pub mod heap;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::output::{DeadLetter, FeatureRow, Reason};
 use windlass_cloud_core::topic::Topic;
-use windlass_edge_core::RowLevel;
+use windlass_edge_core::{MemoryStore, RowLevel};
 use windlass_shared::catalogue::Kind;
 use windlass_shared::id::{ChannelId, RecordId, TurbineId};
 use windlass_shared::pane::Aggregate;
@@ -16,7 +16,6 @@ use windlass_shared::window::{Status, WindowKind};
 use windlass_shared::wire;
 
 use crate::cloud::Log;
-use crate::disk::Disk;
 use crate::oracle::Ledger;
 use crate::sinks::Sinks;
 
@@ -29,7 +28,7 @@ pub struct End<'a> {
     /// Status and lake.
     pub sinks: &'a Sinks,
     /// The gateways' disks.
-    pub disks: Vec<&'a Disk>,
+    pub disks: Vec<&'a MemoryStore>,
     /// Records whose bytes were damaged on the way.
     pub refused_by_ingest: &'a BTreeSet<RecordId>,
     /// Turbines whose gateway lost its disk or got an old one back.

@@ -8,17 +8,16 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::ingest::{Checked, check};
-use windlass_cloud_core::logged::Logged;
 use windlass_cloud_core::output::FeatureRow;
 use windlass_cloud_core::task::TaskSettings;
 use windlass_cloud_core::topic::{Topic, partition_of};
 use windlass_edge_core::{Input, PublishId};
-use windlass_edge_core::{AgentEvent, LoadRequest, Output};
+use windlass_edge_core::{AgentEvent, LoadRequest, MemoryStore, Output};
 use windlass_edge_core::{CommitBatch, RowLevel, StoreFault};
 use windlass_shared::id::{GatewayId, RecordId, SeqRange};
 use windlass_shared::time::{EventTime, SECOND_US, WallTime};
 use windlass_shared::window::Status;
-use windlass_shared::wire::{self, Ack, AckLevel, Downlink};
+use windlass_shared::wire::{self, Ack, AckLevel, Control, Downlink, Logged};
 
 use crate::cloud::{Log, LogEntry, Task, recover};
 use crate::faults::{Counts, Fault, Rates};
@@ -29,8 +28,6 @@ use crate::sinks::Sinks;
 
 /// Partitions of the log.
 pub const PARTITIONS: u32 = 2;
-/// Room on the gateways' disks besides the budget.
-const DISK_FREE: u64 = 1 << 40;
 /// A run that has not drained so long after the faults ended is stuck.
 const HEAL_MAX_US: u64 = 12 * 3_600 * SECOND_US as u64;
 
@@ -192,7 +189,7 @@ impl World {
     /// Who still has work, in the healed phase.
     fn stuck(&self) -> Option<String> {
         for g in &self.gateways {
-            let unacked = g.disk.unacked();
+            let unacked = g.disk.rows().filter(|r| r.level == RowLevel::Unacked).count();
             // what was committed in the last moments is on its way
             if unacked > 24 {
                 return Some(format!("{} has {unacked} records that the cloud has not acknowledged", g.id));
@@ -258,7 +255,7 @@ impl World {
         }
         self.gateways[g].boot();
         self.outcome.epochs += self.gateways[g].turbines.len();
-        let recovered = self.gateways[g].disk.recover(DISK_FREE);
+        let recovered = self.gateways[g].disk.recovered();
         self.hand(g, Input::Start(recovered))?;
         let not_before = EventTime(self.gateways[g].now(self.heap.now()).wall.0);
         for turbine in self.gateways[g].turbines.clone() {
@@ -324,10 +321,12 @@ impl World {
         if !self.alive(g, life) {
             return Ok(());
         }
-        if self.rates.strikes(Fault::CommitFailed, 0.002) {
-            return self.hand(g, Input::CommitFailed { id: batch.id, fault: StoreFault::DiskFull });
-        }
-        self.gateways[g].disk.commit(batch);
+        let full = self.rates.strikes(Fault::CommitFailed, 0.002);
+        let applied = if full { Err(StoreFault::DiskFull) } else { self.gateways[g].disk.apply(batch) };
+        let usage = match applied {
+            Ok(usage) => usage,
+            Err(fault) => return self.hand(g, Input::CommitFailed { id: batch.id, fault }),
+        };
         for row in &batch.rows {
             self.ledger.committed(&row.meta.id, &row.payload)?;
             self.trace.update(&row.payload);
@@ -337,7 +336,6 @@ impl World {
             self.kill(g);
             return Ok(());
         }
-        let usage = self.gateways[g].disk.usage(DISK_FREE);
         self.hand(g, Input::Committed { id: batch.id, usage })
     }
 
@@ -455,7 +453,7 @@ impl World {
                 self.gateways[g].backup = Some(self.gateways[g].disk.clone());
             }
             if self.rates.strikes(Fault::DiskReplaced, 0.000_3) {
-                self.swap_disk(g, crate::disk::Disk::default());
+                self.swap_disk(g, MemoryStore::new());
             }
             if let Some(old) = self.gateways[g].backup.clone()
                 && self.rates.strikes(Fault::BackupRestored, 0.000_5)
@@ -469,7 +467,7 @@ impl World {
         Ok(())
     }
 
-    fn swap_disk(&mut self, g: usize, disk: crate::disk::Disk) {
+    fn swap_disk(&mut self, g: usize, disk: MemoryStore) {
         self.kill(g);
         let kept: std::collections::BTreeSet<RecordId> = disk.rows().map(|r| r.meta.id.clone()).collect();
         let gone: Vec<RecordId> =
@@ -550,7 +548,7 @@ impl World {
             let mut safe: Vec<(GatewayId, RecordId)> = Vec::new();
             for entry in &self.logs[p].entries[from..to] {
                 if let (Ok(Logged::Telemetry { gateway, .. }), Some((id, _))) =
-                    (Logged::decode(&entry.value), entry.record())
+                    (wire::decode_logged(&entry.value), entry.record())
                 {
                     safe.push((gateway, id));
                 }
@@ -565,7 +563,7 @@ impl World {
     fn tick(&mut self) -> Check {
         self.heap.after(1_000_000, Event::Tick);
         for p in 0..self.logs.len() {
-            self.append(p, "", Logged::Tick.encode());
+            self.append(p, "", wire::encode_control(&Control::Tick));
         }
         Ok(())
     }

@@ -111,8 +111,11 @@ impl Windows {
             return self.open.keys().copied().collect();
         }
         let mut keys: Vec<Key> = Vec::new();
-        if let Some((lo, hi)) = span {
-            let longest = WindowKind::TenMinutes.len_us();
+        let longest = WindowKind::TenMinutes.len_us();
+        // a span between a frontier and an earlier prev_ceiling is empty: a lost record that held no reading on time
+        if let Some((lo, hi)) = span
+            && lo.plus_us(-longest) <= hi
+        {
             keys.extend(
                 self.open
                     .range(

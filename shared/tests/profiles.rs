@@ -1,5 +1,7 @@
 //! The shipped profiles load, and hold what they promise.
 
+#![allow(clippy::unwrap_used)] // a test may; the lint only knows the functions marked as tests
+
 use std::path::{Path, PathBuf};
 
 use windlass_shared::catalogue::{Catalogue, Class, Kind, RateGroup, Raw, parse};

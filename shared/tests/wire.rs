@@ -1,5 +1,7 @@
 //! The wire format as a whole: what goes in comes out, and whatever comes in does no harm.
 
+#![allow(clippy::unwrap_used)] // a test may; the lint only knows the functions marked as tests
+
 #[path = "wire/records.rs"]
 mod records;
 

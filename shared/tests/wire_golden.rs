@@ -3,6 +3,8 @@
 //!
 //! `golden/*.hex` are read by other implementations too: `docs/protocol.md` says what each holds.
 
+#![allow(clippy::unwrap_used)] // a test may; the lint only knows the functions marked as tests
+
 use std::path::Path;
 
 use windlass_shared::catalogue::{CatalogueHash, Class, RateGroup};

@@ -1,5 +1,7 @@
 //! What a turbine costs on the uplink: the realistic profile, cut as the gateway cuts it, topic and MQTT included.
 
+#![allow(clippy::unwrap_used)] // a test may; the lint only knows the functions marked as tests
+
 #[path = "wire/signal.rs"]
 mod signal;
 

@@ -4,6 +4,7 @@
 //!
 //! Deterministic: one seed, one sequence.
 
+#![allow(clippy::unwrap_used)] // a test may; the lint only knows the functions marked as tests
 #![allow(dead_code)] // each of its users needs a part
 
 use rand::{RngExt, SeedableRng};

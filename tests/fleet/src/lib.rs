@@ -5,6 +5,7 @@
 //! lake's files and the status store. Neither goes through the product's own accounting.
 
 pub mod clock;
+pub mod closing;
 pub mod demo;
 pub mod ledger;
 pub mod mosquitto;

@@ -54,9 +54,15 @@ impl Mosquitto {
         self.port
     }
 
-    /// SIGKILL, and a new start with what it had saved.
-    pub fn kill_and_restart(&mut self) -> Result<()> {
-        self.process.kill()?;
+    /// SIGKILL.
+    pub fn kill(&mut self) -> Result<()> {
+        let running = self.process.kill()?;
+        anyhow::ensure!(running, "mosquitto had ended:\n{}", self.log_tail());
+        Ok(())
+    }
+
+    /// A new start with what it had saved.
+    pub fn restart(&mut self) -> Result<()> {
         self.process = self.program.start()?;
         listens(self.port, &mut self.process)
     }

@@ -311,3 +311,6 @@ impl Names {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,7 +73,7 @@ impl Witness {
         Ok(look)
     }
 
-    fn take(&mut self, record: Record, payload: Vec<u8>) -> Result<()> {
+    pub(super) fn take(&mut self, record: Record, payload: Vec<u8>) -> Result<()> {
         let id = record.header.id.clone();
         if let Some(known) = self.records.get(&id) {
             ensure!(

@@ -2,4 +2,6 @@
 //!
 //! Invariant: nothing is acknowledged, published or shown before the log has it.
 
+pub mod lake;
 pub mod log;
+pub mod replay;

@@ -24,6 +24,7 @@ pub mod marker;
 pub mod proof;
 pub mod read;
 pub mod reading;
+pub mod role;
 pub mod store;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use serde::{Deserialize, Serialize};
 
 pub use marker::{Commit, FileEntry, Intent};
 pub use read::Lake;
+pub use role::{LakeMetrics, LakeRole};
 pub use store::Store;
 pub use writer::{Hook, PartitionWriter, Step};
 

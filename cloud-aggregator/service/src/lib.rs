@@ -5,3 +5,4 @@
 pub mod lake;
 pub mod log;
 pub mod replay;
+pub mod stop;

@@ -230,16 +230,21 @@ impl PartitionWriter {
         Ok(done)
     }
 
+    /// Is there a cut whose slot is over at this log time?
+    pub fn is_over(&self, now: LogTime) -> bool {
+        let every = self.setup.cuts.every_us;
+        let slot_end = self.builder.log_time().floor_to(every).plus_us(every);
+        !self.builder.is_empty() && self.begun.is_none() && now >= slot_end.plus_us(QUIET_MARGIN_US)
+    }
+
     /// The log's time has come to `now`, and the topic was read to its end since then: a quiet topic's cut ends when its
     /// slot is over, as it would with the next entry.
     pub async fn quiet(&mut self, now: LogTime) -> Result<Option<Done>, LakeError> {
-        if self.builder.is_empty() {
-            return Ok(None);
+        if self.is_over(now) {
+            self.commit().await
+        } else {
+            Ok(None)
         }
-        let every = self.setup.cuts.every_us;
-        let slot_end = self.builder.log_time().floor_to(every).plus_us(every);
-        let over = self.begun.is_none() && now >= slot_end.plus_us(QUIET_MARGIN_US);
-        if over { self.commit().await } else { Ok(None) }
     }
 
     /// Before the caller commits the group's position.

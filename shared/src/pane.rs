@@ -133,8 +133,8 @@ impl Pane {
             let Some(raw) = batch.raw.get(from + rows.start..from + rows.end) else {
                 continue; // not from `wire::decode`, which checks this
             };
-            let clean = !column.float
-                && (block.quality.is_empty() || !scratch.marked(block, c, rows.clone()));
+            let marked = !block.quality.is_empty() && scratch.marked(block, c, rows.clone());
+            let clean = !column.float && !marked;
             let (counted, bad) = if clean {
                 slot.add(
                     channel,

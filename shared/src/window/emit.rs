@@ -6,6 +6,7 @@
 //! | exact, and now it is not | at once |
 //! | settled, content or losses changed | `settle_wait` of log time after its last emission |
 //! | unsettled | `settle_wait` after both its end and its first reading; then when its content changed, at most every `settle_wait` |
+//! | left unsettled, and now it is settled | at once, as an empty partial |
 //! | left already | what came since as a partial, `settle_wait` after the first of it, or when more windows leave |
 //!
 //! A window leaves when everything before it has settled for good ([`Coverage::settled_until`]), or when there are too
@@ -237,14 +238,18 @@ impl Windows {
             if let Some(entry) = self.open.remove(&key)
                 && !entry.is_settled()
             {
-                self.left.insert(key);
-                if self.left.len() > LEFT_MAX {
-                    self.left.pop_first();
-                }
+                self.remember_left(key);
             }
         }
         self.panes.drop_before(to);
         self.horizon = to;
+    }
+
+    fn remember_left(&mut self, key: Key) {
+        self.left.insert(key);
+        if self.left.len() > LEFT_MAX {
+            self.left.pop_first();
+        }
     }
 
     fn flush_if_due(
@@ -285,7 +290,9 @@ impl Windows {
             .collect();
         for (t1, kind, t0) in keys {
             let verdict = coverage.verdict(t0, t1);
-            if verdict != Verdict::Open {
+            if verdict == Verdict::Open {
+                self.remember_left((t0, kind));
+            } else {
                 self.left.remove(&(t0, kind));
             }
             let status = status(Some(verdict));

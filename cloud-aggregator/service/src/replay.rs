@@ -9,6 +9,8 @@
 mod print;
 mod rows;
 mod verdict;
+#[cfg(test)]
+mod verdicts;
 
 use std::io::Write;
 

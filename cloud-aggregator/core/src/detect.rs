@@ -10,6 +10,8 @@ pub mod alert;
 mod book;
 mod chain;
 mod config;
+mod minutes;
+mod observe;
 mod plan;
 mod track;
 

@@ -5,6 +5,7 @@
 //! Everything is a function of the log's entries, so that running the log again gives the same bytes.
 
 pub mod admit;
+pub mod bench;
 pub mod cut;
 pub mod detect;
 pub mod fleet;

@@ -206,7 +206,9 @@ impl Partition {
     ) {
         match control {
             Control::Tick => self.each_turbine(input, now, |id, turbine, moment| {
-                turbine.tick(id, moment, out);
+                if !turbine.rests(moment) {
+                    Arc::make_mut(turbine).tick(id, moment, out);
+                }
             }),
             Control::Refused(refused) => {
                 let (turbine, moment) =
@@ -242,7 +244,7 @@ impl Partition {
         let before = std::mem::replace(&mut self.plans, plans);
         self.state.config = Some(Arc::new(Config { version, toml }));
         self.each_turbine(input, now, |id, turbine, moment| {
-            turbine.reconfigure(id, moment, before.detectors(), out);
+            Arc::make_mut(turbine).reconfigure(id, moment, before.detectors(), out);
         });
     }
 
@@ -288,7 +290,7 @@ impl Partition {
         &mut self,
         input: &LogInput,
         now: LogTime,
-        mut f: impl FnMut(&TurbineId, &mut Turbine, &Moment),
+        mut f: impl FnMut(&TurbineId, &mut Arc<Turbine>, &Moment),
     ) {
         let state = &mut self.state;
         let moment = Moment {
@@ -301,7 +303,7 @@ impl Partition {
             config_version: state.config.as_ref().map_or(0, |c| c.version),
         };
         for (id, turbine) in &mut state.turbines {
-            f(id, Arc::make_mut(turbine), &moment);
+            f(id, turbine, &moment);
         }
     }
 

@@ -135,7 +135,7 @@ impl Book {
     pub(super) fn breach(&mut self, scene: &Scene, b: &Breach, out: &mut Vec<AlertEvent>) {
         let at = match self.find(b) {
             Some(at) => at,
-            None => self.begin(scene, b, out),
+            None => self.begin(scene, b),
         };
         let fresh = self.alerts[at].revision == 0;
         let alert = &mut self.alerts[at];
@@ -172,9 +172,9 @@ impl Book {
         found
     }
 
-    fn begin(&mut self, scene: &Scene, b: &Breach, out: &mut Vec<AlertEvent>) -> usize {
+    fn begin(&mut self, scene: &Scene, b: &Breach) -> usize {
         let id = self.id(scene, "alert", b.rule, b.first);
-        let episode = self.episode(scene, b, out);
+        let episode = self.episode(scene, b);
         self.alerts.push(Alert {
             id,
             episode,
@@ -213,7 +213,7 @@ impl Book {
     }
 
     /// The episode that a new alert belongs to; made when there is none near.
-    fn episode(&mut self, scene: &Scene, b: &Breach, _out: &mut Vec<AlertEvent>) -> Id {
+    fn episode(&mut self, scene: &Scene, b: &Breach) -> Id {
         let near = self.near(b.cause, b.first, b.last, b.quiet_us);
         let oldest = near.into_iter().min_by_key(|at| self.episodes[*at].number);
         if let Some(at) = oldest {
@@ -300,7 +300,7 @@ impl Book {
         let mut event = self.event(scene, quoted, AlertState::Merged, None);
         event.episode = gone.id.text();
         event.merged_into = Some(kept.text());
-        event.detail = "the episode is part of an older one".to_owned();
+        "the episode is part of an older one".clone_into(&mut event.detail);
         out.push(event);
         for a in self.alerts.iter_mut().filter(|a| a.episode == gone.id) {
             a.episode = kept;

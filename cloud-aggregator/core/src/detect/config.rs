@@ -452,13 +452,12 @@ fn limits_in_order(path: &str, t: &Table, problems: &mut Vec<Problem>) {
             format!("at least one of {}", keys.join(", ")),
         ));
     }
-    if path.starts_with("threshold") && text_of(t, "on").as_deref() == Some("readings") {
-        if t.contains_key("statistic") {
-            problems.push(Problem::new(
-                format!("{path}.statistic"),
-                "a statistic",
-                "none with on = \"readings\"",
-            ));
-        }
+    let on_readings = text_of(t, "on").as_deref() == Some("readings");
+    if on_readings && t.contains_key("statistic") {
+        problems.push(Problem::new(
+            format!("{path}.statistic"),
+            "a statistic",
+            "none with on = \"readings\"",
+        ));
     }
 }

@@ -82,7 +82,7 @@ impl Baseline {
 
     fn median(&self) -> f64 {
         let n = self.sorted.len();
-        (self.sorted[(n - 1) / 2] + self.sorted[n / 2]) / 2.0
+        f64::midpoint(self.sorted[(n - 1) / 2], self.sorted[n / 2])
     }
 
     /// Median of the distances to the median: walks outwards from it.
@@ -115,7 +115,7 @@ impl Baseline {
             }
             upper = distance;
         }
-        (lower + upper) / 2.0
+        f64::midpoint(lower, upper)
     }
 }
 
@@ -294,7 +294,7 @@ mod tests {
             }
             let middle = |mut v: Vec<f64>| {
                 v.sort_by(f64::total_cmp);
-                (v[(v.len() - 1) / 2] + v[v.len() / 2]) / 2.0
+                f64::midpoint(v[(v.len() - 1) / 2], v[v.len() / 2])
             };
             let median = middle(kept.clone());
             let deviation = middle(kept.iter().map(|v| (v - median).abs()).collect());

@@ -18,8 +18,7 @@ pub(super) const HOLES_SEEN_MAX: usize = 256;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Watch {
     epoch: Epoch,
-    /// The first unknown seq, and how many are unknown up to `last`.
-    first: Seq,
+    /// Newest unknown seq, and how many are unknown.
     last: Seq,
     missing: u64,
     /// Last progress or question.
@@ -41,6 +40,12 @@ impl Holes {
         self.changed = true;
     }
 
+    /// Would a poll do nothing now?
+    pub(super) fn rests(&self, now: LogTime) -> bool {
+        let due = |w: &Watch| now >= w.since.plus_us(w.wait_us);
+        !self.changed && !self.watches.iter().any(due)
+    }
+
     /// What to ask for now.
     pub(super) fn poll(
         &mut self,
@@ -49,8 +54,7 @@ impl Holes {
         now: LogTime,
         turbine: &TurbineId,
     ) -> Vec<Resend> {
-        let due = |w: &Watch| now >= w.since.plus_us(w.wait_us);
-        if !self.changed && !self.watches.iter().any(due) {
+        if self.rests(now) {
             return Vec::new();
         }
         let holes = coverage.holes(HOLES_SEEN_MAX);
@@ -94,7 +98,6 @@ impl Holes {
             let stuck = old.filter(|w| missing_of_seen >= w.missing);
             watches.push(Watch {
                 epoch,
-                first: first.first,
                 last: mine.last().map_or(first.last, |(_, r)| r.last),
                 missing: mine.iter().map(|(_, r)| r.len()).sum(),
                 since: stuck.map_or(now, |w| w.since),

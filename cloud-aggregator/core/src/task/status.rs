@@ -39,6 +39,10 @@ impl Pace {
     pub(super) fn tick(&mut self) {
         self.ticked = true;
     }
+    /// Nothing waits to be written.
+    pub(super) fn rests(&self) -> bool {
+        !self.dirty && !self.urgent
+    }
     /// Is a document due? Says so once.
     pub(super) fn due(&mut self, now: LogTime, every_us: i64) -> bool {
         let ticked = std::mem::take(&mut self.ticked);

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 use windlass_shared::catalogue::{Catalogue, CatalogueHash, RateGroup};
-use windlass_shared::coverage::Coverage;
+use windlass_shared::coverage::{Coverage, LinkFault};
 use windlass_shared::id::{Epoch, FarmId, GatewayId, TurbineId};
 use windlass_shared::record::{Batch, Body, Record, RecordHash};
 use windlass_shared::time::{EventTime, LogTime, MINUTE_US};
@@ -15,7 +15,7 @@ use super::resend::Holes;
 use super::status::{Live, Pace};
 use super::{TaskOutput, TaskSettings, dead};
 use crate::admit::{Admission, admit};
-use crate::detect::alert::AlertEvent;
+use crate::detect::alert::{AlertEvent, Level};
 use crate::detect::{Chain, Detectors, Plan, Plans, Scene};
 use crate::fleet::Fleet;
 use crate::ingest::readings_of;
@@ -48,6 +48,10 @@ pub(super) struct Turbine {
     pub live: Live,
     pub pace: Pace,
     holes: Holes,
+    /// Windows were polled since the last record.
+    polled: bool,
+    /// Faults of coverage that were alarmed.
+    faults: Vec<LinkFault>,
     /// Quarantined epochs, and when the order to end each may be given again.
     commanded: Vec<(Epoch, LogTime)>,
 }
@@ -67,6 +71,8 @@ impl Turbine {
             live: Live::default(),
             pace: Pace::default(),
             holes: Holes::default(),
+            polled: true,
+            faults: Vec::new(),
             commanded: Vec::new(),
         }
     }
@@ -119,9 +125,34 @@ impl Turbine {
         if !plain {
             self.holes.changed();
             self.summary = summary(&self.coverage);
+            self.link_faults(turbine, record, moment, out);
             self.poll(turbine, moment, out);
         }
         self.status(turbine, moment, out);
+    }
+
+    /// Alarms what is newly wrong with how the epochs hang together.
+    fn link_faults(
+        &mut self,
+        id: &TurbineId,
+        record: &Record,
+        moment: &Moment,
+        out: &mut Vec<TaskOutput>,
+    ) {
+        if self.coverage.link_faults() == self.faults {
+            return;
+        }
+        let before = std::mem::replace(&mut self.faults, self.coverage.link_faults().to_vec());
+        let mut happened = Vec::new();
+        let scene = scene(moment, id, self.farm.as_ref());
+        for fault in self.faults.iter().filter(|f| !before.contains(f)) {
+            let (rule, level, detail) = fault_text(fault);
+            let at = EventTime(record.header.committed_at.0);
+            let id = Some(&record.header.id);
+            self.chain
+                .fact(&scene, rule, level, at, id, &detail, &mut happened);
+        }
+        self.alerts(id, happened, out);
     }
 
     /// Takes in what a new record says; true when it holds late readings.
@@ -136,6 +167,7 @@ impl Turbine {
                     return false; // admission checked it
                 };
                 let id = &record.header.id;
+                self.polled = false;
                 self.windows
                     .add(catalogue, id.epoch, id.seq, batch, moment.now);
                 let late = self.count_readings(batch);
@@ -270,6 +302,14 @@ impl Turbine {
         self.status(&refused.id.turbine, moment, out);
     }
 
+    /// Would a tick change nothing? Asked first, so that a turbine that a clone shares is not copied for nothing.
+    pub(super) fn rests(&self, moment: &Moment) -> bool {
+        self.polled
+            && self.windows.next_deadline() > moment.now
+            && self.holes.rests(moment.now)
+            && self.pace.rests()
+    }
+
     /// Once a second of log time, more or less.
     pub(super) fn tick(&mut self, id: &TurbineId, moment: &Moment, out: &mut Vec<TaskOutput>) {
         self.poll(id, moment, out);
@@ -316,6 +356,7 @@ impl Turbine {
         else {
             return;
         };
+        self.polled = true;
         let mut results = Vec::new();
         self.windows.poll(
             &moment.settings.windows,
@@ -406,6 +447,35 @@ fn downlink(gateway: &GatewayId, message: &Downlink) -> TaskOutput {
         topic: Topic::Downlink,
         key: gateway.to_string(),
         bytes: wire::encode_downlink(message),
+    }
+}
+
+/// Rule, level and text of a fault's alert.
+fn fault_text(fault: &LinkFault) -> (&'static str, Level, String) {
+    match fault {
+        LinkFault::Fork {
+            predecessor,
+            successors,
+        } => (
+            "epoch-fork",
+            Level::Alarm,
+            format!(
+                "{} epochs name {predecessor} as predecessor: a restored backup or a cloned image",
+                successors.len()
+            ),
+        ),
+        LinkFault::EndContradicted { epoch, successor } => (
+            "epoch-end",
+            Level::Alarm,
+            format!(
+                "epoch {epoch} has other records than its successor {successor} declared: a restored backup"
+            ),
+        ),
+        LinkFault::Unlinked { epoch, follows } => (
+            "epoch-unlinked",
+            Level::Warning,
+            format!("epoch {epoch} knows no predecessor, {follows} came before: a replaced disk"),
+        ),
     }
 }
 

@@ -22,51 +22,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use windlass_shared::time::WallTime;
 
-/// What a stream of entries is about.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Topic {
-    /// Records as they came, and control entries: the only input of the partition task.
-    Telemetry,
-    /// Results of windows.
-    Features,
-    /// Alerts and their revisions.
-    Alerts,
-    /// The newest state of a turbine.
-    Status,
-    /// What could not be counted, with its bytes and the reason.
-    DeadLetter,
-    /// What goes down to the gateways.
-    Downlink,
-}
-
-impl Topic {
-    /// All topics.
-    pub const ALL: [Self; 6] = [
-        Self::Telemetry,
-        Self::Features,
-        Self::Alerts,
-        Self::Status,
-        Self::DeadLetter,
-        Self::Downlink,
-    ];
-    /// The topic's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Telemetry => "telemetry",
-            Self::Features => "features",
-            Self::Alerts => "alerts",
-            Self::Status => "status",
-            Self::DeadLetter => "dead-letter",
-            Self::Downlink => "downlink",
-        }
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use windlass_cloud_core::topic::Topic;
 
 /// Who reads. A closed set, so that retention knows whom to wait for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,0 +1,596 @@
+//! `windlass-cloud run`: starts the roles, watches them, and brings them down together.
+//!
+//! Invariant: a role that fails takes the process with it, with its error and a non-zero exit; the next start recovers
+//! from what is durable. On SIGTERM or SIGINT everything ends cleanly, with snapshots.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::local::LocalFileSystem;
+use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+use windlass_cloud_core::cut::CutSettings;
+use windlass_shared::wire::{Control, encode_control};
+
+use crate::broker;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::downlink::Publisher;
+use crate::http;
+use crate::ingest::Ingest;
+use crate::lake::role::LakeRole;
+use crate::lake::{LakeError, Store};
+use crate::log::sqlite::SqliteLog;
+use crate::log::{Group, Log, LogError, NewEntry, Offset, PartitionId, Topic, TopicPartition};
+use crate::metrics::{Metrics, TopicLabel};
+use crate::process::Processor;
+use crate::process::snapshot::{SnapshotStore, queue};
+use crate::serve::Serve;
+use crate::stop::{Stop, Stopper};
+
+/// Ticks and retention, s.
+const TICK_EVERY: Duration = Duration::from_secs(1);
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+/// Trims of one partition in one round of retention: a bounded piece of work.
+const TRIMS_MAX: usize = 20;
+/// Ends of roles that may wait for the loop.
+const EVENTS_MAX: usize = 64;
+/// How long the roles have to end.
+const END_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A part of the service.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// The embedded broker.
+    Broker,
+    /// From MQTT into the log.
+    Ingest,
+    /// The partition tasks, and the ticks.
+    Process,
+    /// Status and alerts into the status store.
+    Serve,
+    /// Parquet.
+    Lake,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 5] = [
+        Self::Broker,
+        Self::Ingest,
+        Self::Process,
+        Self::Serve,
+        Self::Lake,
+    ];
+    /// Its name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Ingest => "ingest",
+            Self::Process => "process",
+            Self::Serve => "serve",
+            Self::Lake => "lake",
+        }
+    }
+    /// By its name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.as_str() == name)
+    }
+}
+
+/// What any role may end with.
+pub type RoleError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why the service ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The data directory cannot be made.
+    #[error("data.dir = \"{}\": cannot make the directory", path.display())]
+    DataDir {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The folder of the snapshots cannot be used.
+    #[error("snapshots in {}: the folder cannot be used", path.display())]
+    Snapshots {
+        /// Which.
+        path: PathBuf,
+        /// What the store said.
+        source: object_store::Error,
+    },
+    /// A thread could not be started, or signals cannot be heard.
+    #[error("cannot start: {what}")]
+    Start {
+        /// What.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A port cannot be used.
+    #[error(transparent)]
+    Http(#[from] http::HttpError),
+    /// A port cannot be used.
+    #[error(transparent)]
+    Broker(#[from] broker::BrokerError),
+    /// The lake's place cannot be used.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    /// A role failed.
+    #[error("role {role} failed: {source}")]
+    Role {
+        /// Which.
+        role: &'static str,
+        /// Why.
+        source: RoleError,
+    },
+    /// Roles that did not end.
+    #[error("these did not end within {} s: {}", END_TIMEOUT.as_secs(), .0.join(", "))]
+    Stuck(Vec<String>),
+}
+
+/// Everything that the loop reacts to.
+enum Event {
+    /// A role ended.
+    Ended {
+        name: String,
+        result: Result<(), RoleError>,
+    },
+    /// SIGTERM or SIGINT.
+    Signal,
+    /// A second is over.
+    Tick,
+    /// Time to look for entries that nobody needs any more.
+    Retention,
+}
+
+/// What a role is started with.
+#[derive(Clone)]
+pub struct Context {
+    /// As loaded.
+    pub config: Arc<Config>,
+    /// The log.
+    pub log: Arc<dyn Log>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// For object stores and MQTT.
+    pub runtime: Handle,
+    /// Clocks.
+    pub clock: Clock,
+    /// When to end.
+    pub stop: Stop,
+    ended: mpsc::Sender<Event>,
+}
+
+impl Context {
+    /// Starts a thread that is watched.
+    fn thread<F>(&self, running: &mut Running, name: String, body: F) -> Result<(), RunError>
+    where
+        F: FnOnce() -> Result<(), RoleError> + Send + 'static,
+    {
+        let ended = Ended {
+            name: name.clone(),
+            to: self.ended.clone(),
+            done: false,
+        };
+        running.names.insert(name.clone(), ());
+        std::thread::Builder::new()
+            .name(name)
+            .spawn(move || ended.with(body()))
+            .map(drop)
+            .map_err(|source| RunError::Start {
+                what: "a role's thread",
+                source,
+            })
+    }
+
+    /// Starts a task that is watched.
+    fn task<F>(&self, running: &mut Running, name: &str, body: F)
+    where
+        F: Future<Output = Result<(), RoleError>> + Send + 'static,
+    {
+        let ended = Ended {
+            name: name.to_owned(),
+            to: self.ended.clone(),
+            done: false,
+        };
+        running.names.insert(name.to_owned(), ());
+        drop(self.runtime.spawn(async move { ended.with(body.await) }));
+    }
+}
+
+/// Says that a role ended, also when it panicked.
+struct Ended {
+    name: String,
+    to: mpsc::Sender<Event>,
+    done: bool,
+}
+
+impl Ended {
+    fn with(mut self, result: Result<(), RoleError>) {
+        self.done = true;
+        self.send(result);
+    }
+    fn send(&self, result: Result<(), RoleError>) {
+        // nobody listens any more: the process is ending
+        drop(self.to.try_send(Event::Ended {
+            name: self.name.clone(),
+            result,
+        }));
+    }
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if !self.done {
+            self.send(Err("it panicked; the panic is above".into()));
+        }
+    }
+}
+
+/// What has been started and has not ended.
+#[derive(Default)]
+struct Running {
+    names: BTreeMap<String, ()>,
+}
+
+/// Runs the roles until a signal, the end of `stop`, or the first failure.
+pub async fn run(config: Config, roles: &[Role], outside: Option<Stop>) -> Result<(), RunError> {
+    let clock = Clock::start();
+    fs::create_dir_all(&config.data_dir).map_err(|source| RunError::DataDir {
+        path: config.data_dir.clone(),
+        source,
+    })?;
+    let log: Arc<dyn Log> = Arc::new(SqliteLog::open(
+        &config.log,
+        Box::new(move || clock.wall()),
+    )?);
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let listener = http::bind(config.http).await?;
+    let (stopper, stop) = Stopper::new();
+    let (ended, events) = mpsc::channel(EVENTS_MAX);
+    let context = Context {
+        config: Arc::new(config),
+        log,
+        metrics,
+        runtime: Handle::current(),
+        clock,
+        stop,
+        ended,
+    };
+    let mut running = Running::default();
+    let result = match start(&context, roles, listener, registry, &mut running) {
+        Ok(()) => supervise(&context, roles, &mut running, events, outside, &stopper).await,
+        Err(e) => {
+            end(&mut running, events, &stopper).await?;
+            Err(e)
+        }
+    };
+    drop(context);
+    result
+}
+
+fn start(
+    context: &Context,
+    roles: &[Role],
+    listener: tokio::net::TcpListener,
+    registry: Registry,
+    running: &mut Running,
+) -> Result<(), RunError> {
+    let config = &context.config;
+    context.task(running, "http", {
+        let (listen, stop) = (config.http, context.stop.clone());
+        let registry = Arc::new(registry);
+        async move { Ok(http::serve(listener, listen, registry, stop).await?) }
+    });
+    if roles.contains(&Role::Broker)
+        && let Some(listen) = config.broker
+    {
+        let ended = context.ended.clone();
+        broker::start(listen, move |e| {
+            // nobody listens any more: the process is ending
+            drop(ended.try_send(Event::Ended {
+                name: Role::Broker.as_str().into(),
+                result: Err(e.into()),
+            }));
+        })?;
+    }
+    if roles.contains(&Role::Process) {
+        start_process(context, running)?;
+    }
+    if roles.contains(&Role::Serve) {
+        let serve = Serve {
+            log: Arc::clone(&context.log),
+            path: config.status_path(),
+            metrics: context.metrics.serve.clone(),
+            clock: context.clock,
+        };
+        let stop = context.stop.clone();
+        context.thread(running, "serve".into(), move || Ok(serve.run(&stop)?))?;
+    }
+    if roles.contains(&Role::Lake) {
+        start_lake(context, running)?;
+    }
+    if roles.contains(&Role::Ingest) {
+        start_ingest(context, running)?;
+    }
+    tracing::info!(
+        roles = roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(","),
+        partitions = context.log.partitions(),
+        turbines = config.fleet.turbines().count(),
+        data = %config.data_dir.display(),
+        "running"
+    );
+    Ok(())
+}
+
+fn start_process(context: &Context, running: &mut Running) -> Result<(), RunError> {
+    let config = &context.config;
+    let dir = config.snapshots_dir();
+    let unusable = |source| RunError::Snapshots {
+        path: dir.clone(),
+        source,
+    };
+    fs::create_dir_all(&dir).map_err(|source| RunError::DataDir {
+        path: dir.clone(),
+        source,
+    })?;
+    let store = LocalFileSystem::new_with_prefix(&dir)
+        .map_err(unusable)?
+        .with_fsync(true);
+    let snapshots = Arc::new(SnapshotStore::new(
+        Arc::new(store),
+        context.runtime.clone(),
+        context.log.generation(),
+        context.metrics.process.clone(),
+    ));
+    let (snapshot_queue, writer) = queue(Arc::clone(&snapshots), Arc::clone(&context.log));
+    let processor = Arc::new(Processor {
+        log: Arc::clone(&context.log),
+        snapshots,
+        snapshot_queue,
+        settings: Arc::new(config.task.clone()),
+        fleet: Arc::clone(&config.fleet),
+        detectors: config.detectors.clone(),
+        snapshot_every: config.snapshot_every,
+        metrics: context.metrics.process.clone(),
+        clock: context.clock,
+    });
+    for p in 0..context.log.partitions() {
+        let processor = Arc::clone(&processor);
+        let stop = context.stop.clone();
+        context.thread(running, format!("process-{p}"), move || {
+            Ok(processor.run(PartitionId(p), &stop)?)
+        })?;
+    }
+    context.thread(running, "snapshots".into(), move || {
+        writer.run();
+        Ok(())
+    })
+}
+
+fn start_lake(context: &Context, running: &mut Running) -> Result<(), RunError> {
+    let config = &context.config;
+    let lake = LakeRole {
+        log: Arc::clone(&context.log),
+        store: Store::open(&config.lake.url)?,
+        fleet: Arc::clone(&config.fleet),
+        cuts: CutSettings {
+            every_us: config.lake.cut_every.as_micros() as i64,
+            ..CutSettings::default()
+        },
+        skew_max_us: config.task.skew_max_us,
+        metrics: context.metrics.lake.clone(),
+    };
+    let (stop, runtime) = (context.stop.clone(), context.runtime.clone());
+    context.thread(running, "lake".into(), move || {
+        Ok(lake.run(&runtime, &stop)?)
+    })
+}
+
+fn start_ingest(context: &Context, running: &mut Running) -> Result<(), RunError> {
+    let config = &context.config;
+    let ingest = Ingest {
+        log: Arc::clone(&context.log),
+        fleet: Arc::clone(&config.fleet),
+        mqtt: config.mqtt.clone(),
+        metrics: context.metrics.ingest.clone(),
+        clock: context.clock,
+    };
+    let stop = context.stop.clone();
+    context.task(
+        running,
+        "ingest",
+        async move { Ok(ingest.run(stop).await?) },
+    );
+    let publisher = Publisher {
+        log: Arc::clone(&context.log),
+        mqtt: config.mqtt.clone(),
+        published: context.metrics.downlinks.clone(),
+        clock: context.clock,
+    };
+    let (stop, runtime) = (context.stop.clone(), context.runtime.clone());
+    context.thread(running, "downlink".into(), move || {
+        Ok(publisher.run(&runtime, &stop)?)
+    })
+}
+
+/// The one loop.
+async fn supervise(
+    context: &Context,
+    roles: &[Role],
+    running: &mut Running,
+    mut events: mpsc::Receiver<Event>,
+    outside: Option<Stop>,
+    stopper: &Stopper,
+) -> Result<(), RunError> {
+    let listen = |kind| {
+        signal(kind).map_err(|source| RunError::Start {
+            what: "listening for signals",
+            source,
+        })
+    };
+    let mut signals = (
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::interrupt())?,
+    );
+    let mut ticks = interval(TICK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut retention = interval(RETENTION_EVERY);
+    retention.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut outside = outside;
+    let result = loop {
+        let event = tokio::select! {
+            event = events.recv() => event.unwrap_or(Event::Signal),
+            () = heard(&mut signals, outside.as_mut()) => Event::Signal,
+            _ = ticks.tick() => Event::Tick,
+            _ = retention.tick() => Event::Retention,
+        };
+        match event {
+            Event::Ended { name, result } => {
+                running.names.remove(&name);
+                let source = result
+                    .err()
+                    .unwrap_or_else(|| "it ended by itself, which it never should".into());
+                break Err(role_error(name, source));
+            }
+            Event::Signal => {
+                tracing::info!("told to stop");
+                break Ok(());
+            }
+            Event::Tick if roles.contains(&Role::Process) => {
+                if let Err(e) = tick(context).await {
+                    break Err(RunError::Log(e));
+                }
+            }
+            Event::Tick => {}
+            Event::Retention => {
+                if let Err(e) = retain(context).await {
+                    break Err(RunError::Log(e));
+                }
+            }
+        }
+    };
+    let ended = end(running, events, stopper).await;
+    result.and(ended)
+}
+
+fn role_error(name: String, source: RoleError) -> RunError {
+    RunError::Role {
+        role: name.leak(),
+        source,
+    }
+}
+
+async fn heard(signals: &mut (Signal, Signal), outside: Option<&mut Stop>) {
+    let raised = async {
+        match outside {
+            Some(stop) => stop.raised().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = signals.0.recv() => {}
+        _ = signals.1.recv() => {}
+        () = raised => {}
+    }
+}
+
+/// Raises the flag and waits for every role.
+async fn end(
+    running: &mut Running,
+    mut events: mpsc::Receiver<Event>,
+    stopper: &Stopper,
+) -> Result<(), RunError> {
+    stopper.stop();
+    let mut failed = None;
+    let all = async {
+        while !running.names.is_empty()
+            // the snapshot thread ends with the last partition, which may be held by this process's context alone
+            && let Some(event) = events.recv().await
+        {
+            if let Event::Ended { name, result } = event {
+                running.names.remove(&name);
+                if let Err(source) = result
+                    && failed.is_none()
+                {
+                    failed = Some(role_error(name, source));
+                }
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(END_TIMEOUT, all).await.is_ok();
+    match failed {
+        Some(e) => Err(e),
+        None if in_time => Ok(()),
+        None => Err(RunError::Stuck(running.names.keys().cloned().collect())),
+    }
+}
+
+/// One tick a partition: log time goes on in silence.
+async fn tick(context: &Context) -> Result<(), LogError> {
+    let value = encode_control(&Control::Tick);
+    let entries = (0..context.log.partitions())
+        .map(|p| NewEntry {
+            to: TopicPartition::new(Topic::Telemetry, PartitionId(p)),
+            key: String::new(),
+            value: value.clone(),
+        })
+        .collect();
+    context.log.append(entries).await.map(drop)
+}
+
+/// Who has to have read a topic before its entries may go.
+fn readers(topic: Topic) -> &'static [Group] {
+    match topic {
+        Topic::Telemetry => &[Group::Process, Group::Snapshot, Group::Lake],
+        Topic::Features | Topic::DeadLetter => &[Group::Lake],
+        Topic::Alerts => &[Group::Serve, Group::Lake],
+        Topic::Status => &[Group::Serve],
+        Topic::Downlink => &[Group::Downlink],
+    }
+}
+
+/// Lets go of what everybody has read and is old enough.
+async fn retain(context: &Context) -> Result<(), LogError> {
+    let keep_us = context.config.retention.as_micros() as i64;
+    let older_than = context.clock.wall().plus_us(-keep_us);
+    for topic in Topic::ALL {
+        for p in 0..context.log.partitions() {
+            let at = TopicPartition::new(topic, PartitionId(p));
+            let mut floor: Option<Offset> = None;
+            for group in readers(topic) {
+                let next = context
+                    .log
+                    .committed(*group, at)?
+                    .map_or(Offset(0), |c| c.next);
+                floor = Some(floor.map_or(next, |f| f.min(next)));
+            }
+            let floor = floor.unwrap_or_default();
+            for _ in 0..TRIMS_MAX {
+                let gone = context.log.trim(at, floor, older_than).await?;
+                let topic = topic.as_str();
+                context
+                    .metrics
+                    .trimmed
+                    .get_or_create(&TopicLabel { topic })
+                    .inc_by(gone);
+                if gone == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}

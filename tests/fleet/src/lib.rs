@@ -4,6 +4,7 @@
 //! Invariant: what is expected is read from the gateways' outboxes, as they are written; what is found is read from the
 //! lake's files and the status store. Neither goes through the product's own accounting.
 
+pub mod calendar;
 pub mod clock;
 pub mod closing;
 pub mod demo;
@@ -13,6 +14,7 @@ pub mod mqtt;
 pub mod pki;
 pub mod process;
 pub mod proxy;
+pub mod replay;
 pub mod rig;
 pub mod spec;
 pub mod storm;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use windlass_fleet::demo;
+use windlass_fleet::{demo, replay};
 
 /// Runs small fleets of real processes.
 #[derive(Parser)]
@@ -31,6 +31,15 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// Real data through an agent, MQTT and the aggregator; every value is looked up in the lake.
+    ReplayData {
+        /// Folder of the files.
+        #[arg(long)]
+        data: PathBuf,
+        /// Keep the run's folder.
+        #[arg(long)]
+        keep: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -46,6 +55,7 @@ fn main() -> ExitCode {
             report,
             keep,
         }),
+        Command::ReplayData { data, keep } => replay::run(&data, keep),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

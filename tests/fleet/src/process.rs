@@ -42,6 +42,42 @@ pub struct Process {
 }
 
 impl Program {
+    /// The same, but `dir` is a file system in memory of `bytes` that it alone sees.
+    #[must_use]
+    pub fn with_disk(self, dir: &Path, bytes: u64) -> Self {
+        let mount = format!("mount -t tmpfs -o size={bytes} tmpfs '{}'", dir.display());
+        self.within(&mount)
+    }
+
+    /// The same, but `dir` cannot be written, not even by root.
+    #[must_use]
+    pub fn with_read_only(self, dir: &Path) -> Self {
+        let dir = dir.display();
+        let mount = format!("mount --bind '{dir}' '{dir}' && mount -o remount,bind,ro '{dir}'");
+        self.within(&mount)
+    }
+
+    /// The same, in a mount namespace of its own, after `mount`.
+    fn within(self, mount: &str) -> Self {
+        let mut args = vec!["--mount".to_owned()];
+        if !rustix::process::geteuid().is_root() {
+            args.push("--map-root-user".to_owned());
+        }
+        args.extend(["sh".to_owned(), "-c".to_owned()]);
+        // A change of rights ends the tie to the parent's life: it is made again inside.
+        args.push(format!(
+            "{mount} && exec setpriv --pdeathsig KILL -- \"$@\""
+        ));
+        args.push("sh".to_owned());
+        args.push(self.path.to_string_lossy().into_owned());
+        args.extend(self.args);
+        Self {
+            path: "unshare".into(),
+            args,
+            ..self
+        }
+    }
+
     /// Starts it.
     pub fn start(&self) -> Result<Process> {
         let log = OpenOptions::new()

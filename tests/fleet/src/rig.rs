@@ -41,9 +41,19 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Its outbox.
+    /// Its outbox. That on a disk of its own is seen through its process, and gone with it.
     pub fn outbox(&self) -> PathBuf {
-        self.dir.join("outbox.db")
+        let plain = self.dir.join(spec::OUTBOX);
+        match (self.spec.disk_bytes, self.process_id()) {
+            (Some(_), Some(id)) => {
+                let inside = plain.strip_prefix("/").unwrap_or(&plain);
+                Path::new("/proc")
+                    .join(id.to_string())
+                    .join("root")
+                    .join(inside)
+            }
+            _ => plain,
+        }
     }
     /// Its folder.
     pub fn dir(&self) -> &Path {
@@ -143,7 +153,7 @@ impl Rig {
             self.links.insert(spec.farm.clone(), link);
         }
         let dir = self.root.join(&spec.id);
-        std::fs::create_dir_all(&dir)?;
+        std::fs::create_dir_all(dir.join(spec::OUTBOX_DIR))?;
         let identity = match self.mosquitto {
             Some(_) => Some(self.authority.issue(&spec.id, Use::Client)?),
             None => None,
@@ -153,12 +163,16 @@ impl Rig {
             identity,
         };
         let config = spec::write_edge(&dir, &spec, &uplink)?;
-        let program = Program {
+        let agent = Program {
             name: spec.id.clone(),
             path: built("windlass-edge")?,
             args: run_args(&config),
             env: Vec::new(),
             log: dir.join("edge.log"),
+        };
+        let program = match spec.disk_bytes {
+            Some(bytes) => agent.with_disk(&dir.join(spec::OUTBOX_DIR), bytes),
+            None => agent,
         };
         self.gateways.push(Gateway {
             spec,

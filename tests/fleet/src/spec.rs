@@ -10,6 +10,11 @@ use anyhow::{Context, Result};
 
 use crate::pki::Identity;
 
+/// Folder of the outbox in a gateway's folder.
+pub const OUTBOX_DIR: &str = "disk";
+/// The outbox in a gateway's folder.
+pub const OUTBOX: &str = "disk/outbox.db";
+
 /// The folder of channel profiles.
 pub fn profiles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../hardware/profiles")
@@ -53,6 +58,8 @@ pub struct Gateway {
     pub outbox_bytes_max: Option<u64>,
     /// Uplink budget, bytes a second.
     pub uplink_bytes_per_s: Option<u64>,
+    /// A disk of its own for the outbox, of so many bytes: a file system in memory that only the agent sees.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Gateway {
@@ -65,6 +72,7 @@ impl Gateway {
             sources: String::new(),
             outbox_bytes_max: None,
             uplink_bytes_per_s: None,
+            disk_bytes: None,
         }
     }
 
@@ -165,7 +173,10 @@ pub fn write_edge(dir: &Path, gateway: &Gateway, uplink: &Endpoint) -> Result<Pa
             turbine.profile_path().display()
         )?;
     }
-    text.push_str("\n[outbox]\npath = \"outbox.db\"\nfree_min_bytes = 0\n");
+    write!(
+        text,
+        "\n[outbox]\npath = \"{OUTBOX}\"\nfree_min_bytes = 0\n"
+    )?;
     if let Some(bytes) = gateway.outbox_bytes_max {
         writeln!(text, "bytes_max = {bytes}")?;
     }

@@ -9,6 +9,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use windlass_shared::time::{EventTime, MINUTE_US};
 
+use crate::calendar;
+
 /// One row every ten minutes.
 pub const ROW_US: i64 = 10 * MINUTE_US;
 /// Rows of a day.
@@ -80,7 +82,7 @@ pub fn generate(seed: u64, end: EventTime) -> History {
         writeln!(
             csv,
             "{},{power:.1},{rpm:.2},{bearing:.1},{oil:.1},{vibration:.3},{envelope:.3}",
-            text(at)
+            calendar::text(at.0)
         )
         .ok();
     }
@@ -104,42 +106,9 @@ fn noise(rng: &mut ChaCha8Rng, sigma: f64) -> f64 {
     (sum - 6.0) * sigma
 }
 
-/// `2026-11-20 13:10:00`, UTC: the civil date from days since 1970 (Howard Hinnant's algorithm).
-pub fn text(at: EventTime) -> String {
-    const DAY_S: i64 = 86_400;
-    let seconds = at.0.div_euclid(1_000_000);
-    let (days, second) = (seconds.div_euclid(DAY_S), seconds.rem_euclid(DAY_S));
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}",
-        second / 3_600,
-        second / 60 % 60,
-        second % 60
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_written_as_calendars_write_them() {
-        assert_eq!(text(EventTime(0)), "1970-01-01 00:00:00");
-        let leap = EventTime(1_709_210_096_000_000);
-        assert_eq!(text(leap), "2024-02-29 12:34:56");
-        assert_eq!(
-            text(EventTime(1_767_225_599_000_000)),
-            "2025-12-31 23:59:59"
-        );
-    }
 
     #[test]
     fn a_history_is_a_function_of_its_seed_and_its_bearing_fails() {
@@ -149,7 +118,7 @@ mod tests {
         assert_ne!(one.csv, generate(8, end).csv);
         assert_eq!(one.csv.lines().count() as u64, one.rows + 1);
         assert_eq!(one.rows, 8_640);
-        assert_eq!(text(one.ends), "2024-02-29 12:30:00");
+        assert_eq!(calendar::text(one.ends.0), "2024-02-29 12:30:00");
         let envelope = |line: &str| -> f64 { line.rsplit(',').next().unwrap().parse().unwrap() };
         let mean = |lines: &[&str]| -> f64 {
             lines.iter().map(|l| envelope(l)).sum::<f64>() / lines.len() as f64

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
-use windlass_shared::record::{Body, Gap, Record};
+use windlass_shared::record::{Body, Gap, Record, RecordHash};
 use windlass_shared::wire;
 
 use super::reading::Reading;
@@ -18,6 +18,9 @@ use crate::clock;
 
 /// How long the writer may hold a lock that a reader needs.
 const BUSY_BOUND: Duration = Duration::from_secs(10);
+
+/// The level of a row that no acknowledgement has come for.
+const UNACKNOWLEDGED: i64 = 10;
 
 /// What one look into an outbox found.
 #[derive(Default, Debug)]
@@ -48,6 +51,8 @@ pub struct Witness {
     pub records: BTreeMap<RecordId, Committed>,
     /// Greatest seq that a turbine's epoch is known to have reached.
     pub last_seq: BTreeMap<(TurbineId, Epoch), Seq>,
+    /// Records that have been decoded, by the hash of their bytes.
+    seen: BTreeMap<RecordHash, RecordId>,
 }
 
 impl Witness {
@@ -58,13 +63,21 @@ impl Witness {
             return Ok(look);
         }
         for (level, payload) in rows(path)? {
-            let record = wire::decode(&payload)
-                .with_context(|| format!("{}: a row that is no record", path.display()))?;
             look.records += 1;
-            if level == 0 {
-                look.unacknowledged.push(record.header.id.clone());
+            let hash = wire::hash(&payload);
+            let id = if let Some(id) = self.seen.get(&hash) {
+                id.clone()
+            } else {
+                let record = wire::decode(&payload)
+                    .with_context(|| format!("{}: a row that is no record", path.display()))?;
+                let id = record.header.id.clone();
+                self.take(record, payload)?;
+                self.seen.insert(hash, id.clone());
+                id
+            };
+            if level == UNACKNOWLEDGED {
+                look.unacknowledged.push(id);
             }
-            self.take(record, payload)?;
         }
         for (key, seq) in epochs(path)? {
             let last = self.last_seq.entry(key).or_insert(seq);
@@ -108,19 +121,20 @@ impl Witness {
     }
 }
 
-/// Acknowledgement level (0: none) and bytes of every row.
+/// Acknowledgement level and bytes of every row.
 fn rows(path: &Path) -> Result<Vec<(i64, Vec<u8>)>> {
     reading(path, |connection| {
-        let mut query = connection.prepare("SELECT level, payload FROM record")?;
+        let mut query = connection.prepare("SELECT level, bytes FROM record")?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     })
 }
 
-/// Greatest seq that each epoch reached, also where its rows have left.
+/// Greatest seq of the epochs whose last row has left.
 fn epochs(path: &Path) -> Result<Vec<((TurbineId, Epoch), Seq)>> {
     let found: Vec<(String, Vec<u8>, i64)> = reading(path, |connection| {
-        let mut query = connection.prepare("SELECT turbine, epoch, last_seq FROM epoch")?;
+        let mut query = connection
+            .prepare("SELECT turbine, epoch, last_seq FROM epoch WHERE last_seq IS NOT NULL")?;
         let rows = query.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
         rows.collect()
     })?;

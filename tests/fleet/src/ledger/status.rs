@@ -57,13 +57,11 @@ pub fn open(path: &Path) -> Result<Connection> {
 /// All rows.
 pub fn read(connection: &Connection) -> Result<BTreeMap<String, Status>> {
     let mut query = connection.prepare_cached("SELECT turbine, doc FROM status")?;
-    let rows = query.query_map([], |r| {
-        Ok((r.get::<_, String>(0)?, r.get::<_, Vec<u8>>(1)?))
-    })?;
+    let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?)))?;
     let mut found = BTreeMap::new();
     for row in rows {
         let (turbine, doc) = row?;
-        let status = serde_json::from_slice(&doc).with_context(|| turbine.clone())?;
+        let status = serde_json::from_str(&doc).with_context(|| turbine.clone())?;
         found.insert(turbine, status);
     }
     Ok(found)

@@ -25,6 +25,8 @@ use files::{Expected, Labels};
 const READ_BOUND: Duration = Duration::from_mins(10);
 /// Between two looks into the outboxes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Values that were not found and are named.
+const EXAMPLES_MAX: usize = 10;
 /// Episodes outside the labelled windows that are forgiven.
 const EPISODES_OUTSIDE_MAX: usize = 3;
 
@@ -180,28 +182,26 @@ struct Lookup {
     not_found: Vec<String>,
 }
 
+/// How often a value is due, by channel (`turbine/channel`), time and bits.
+type Due = BTreeMap<String, BTreeMap<(i64, u64), u64>>;
+
 /// Looks up every value; each reading of the lake answers for one value.
 fn look_up(lake_root: &Path, expected: &Expected) -> Result<Lookup> {
-    let mut due: BTreeMap<(&str, &str, i64, u64), u64> = BTreeMap::new();
+    let mut due = Due::new();
     for value in &expected.values {
-        let key = (
-            value.turbine.as_str(),
-            value.channel.as_str(),
-            value.time,
-            value.value.to_bits(),
-        );
-        *due.entry(key).or_default() += 1;
+        let channel = format!("{}/{}", value.turbine, value.channel);
+        let values = due.entry(channel).or_default();
+        *values
+            .entry((value.time, value.value.to_bits()))
+            .or_default() += 1;
     }
     let mut lookup = Lookup::default();
     Lake::open(lake_root)?.each("readings", |row| {
         let value = row.float("value")?.unwrap_or(f64::NAN);
-        let key = (
-            row.need("turbine")?,
-            row.need("channel")?,
-            row.need_int("time")?,
-            value.to_bits(),
-        );
-        match due.get_mut(&key) {
+        let channel = format!("{}/{}", row.need("turbine")?, row.need("channel")?);
+        let values = due.get_mut(&channel);
+        let n = values.and_then(|v| v.get_mut(&(row.need_int("time").ok()?, value.to_bits())));
+        match n {
             Some(n) if *n > 0 => {
                 *n -= 1;
                 lookup.found += 1;
@@ -210,14 +210,14 @@ fn look_up(lake_root: &Path, expected: &Expected) -> Result<Lookup> {
         }
         Ok(())
     })?;
-    let missing = due.iter().filter(|(_, n)| **n > 0);
-    lookup.not_found = missing
-        .take(10)
-        .map(|((turbine, channel, time, bits), _)| {
-            let time = crate::calendar::text(*time);
-            format!("{turbine} {channel} {time} {}", f64::from_bits(*bits))
-        })
-        .collect();
+    for (channel, values) in due {
+        for ((time, bits), _) in values.into_iter().filter(|(_, n)| *n > 0) {
+            if lookup.not_found.len() < EXAMPLES_MAX {
+                let (time, value) = (crate::calendar::text(time), f64::from_bits(bits));
+                lookup.not_found.push(format!("{channel} {time} {value}"));
+            }
+        }
+    }
     Ok(lookup)
 }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
 use windlass_shared::record::{Batch, Body, Record};
-use windlass_shared::time::EventTime;
+use windlass_shared::time::{EventTime, MINUTE_US};
 use windlass_shared::wire;
 
 /// A record that was durable on a gateway.
@@ -28,6 +28,8 @@ pub struct Ledger {
     pub entries: BTreeMap<RecordId, Entry>,
     /// Seqs that a committed Gap declares lost.
     pub gaps: BTreeSet<RecordId>,
+    /// Batches with an on-time reading in a minute, by turbine and minute.
+    minutes: BTreeMap<(TurbineId, EventTime), BTreeSet<RecordId>>,
 }
 
 /// On-time readings of a batch that are not suspect.
@@ -55,6 +57,11 @@ impl Ledger {
                     let id = RecordId { turbine: id.turbine.clone(), epoch: gap.epoch, seq: Seq(seq) };
                     self.gaps.insert(id);
                 }
+            }
+        }
+        if let Body::Batch(batch) = &record.body {
+            for t in on_time(batch) {
+                self.minutes.entry((id.turbine.clone(), t.floor_to(MINUTE_US))).or_default().insert(id.clone());
             }
         }
         self.entries.insert(id.clone(), Entry { payload: payload.clone(), record, erased: false });
@@ -116,17 +123,13 @@ impl Ledger {
         t1: EventTime,
         applied: &BTreeSet<RecordId>,
     ) -> Option<RecordId> {
-        let of = |id: &RecordId| id.turbine == *turbine;
-        self.entries.iter().filter(|(id, _)| of(id) && !applied.contains(id)).find_map(|(id, e)| {
-            let Body::Batch(b) = &e.record.body else { return None };
-            if !on_time(b).any(|t| t0 <= t && t < t1) {
-                return None;
-            }
+        let minutes = self.minutes.range((turbine.clone(), t0)..(turbine.clone(), t1)).flat_map(|(_, ids)| ids);
+        minutes.filter(|id| !applied.contains(id)).find_map(|id| {
             let traced = || {
                 let last = RecordId { seq: Seq(u64::MAX), ..id.clone() };
                 applied.range(id.clone()..=last).next().is_some()
             };
-            (!e.erased || traced()).then(|| id.clone())
+            (!self.entries[id].erased || traced()).then(|| id.clone())
         })
     }
 }

@@ -8,6 +8,7 @@ use windlass_cloud_core::output::{DeadLetter, FeatureRow, Reason};
 use windlass_cloud_core::topic::Topic;
 use windlass_edge_core::{MemoryStore, RowLevel};
 use windlass_shared::catalogue::Kind;
+use windlass_shared::coverage::Coverage;
 use windlass_shared::id::{ChannelId, RecordId, TurbineId};
 use windlass_shared::pane::Aggregate;
 use windlass_shared::record::{Body, Record};
@@ -296,13 +297,38 @@ fn verdicts(end: &End, found: &BTreeMap<Key, Found>, counted: &BTreeMap<RecordId
         let frontier = end.sinks.status(&key.0).and_then(|s| s.frontier);
         let due = frontier.is_some_and(|x| key.2.plus_us(key.1.len_us() + 300_000_000) <= x);
         if due && f.status == Status::Provisional && f.revision > 0 && !end.left_early(key) {
-            return Err(format!("{key:?} never settled"));
+            return Err(format!("{key:?} never settled; {}", explain(end, key)));
         }
         if due && !lossy.contains(&key.0) && matches!(f.status, Status::WithLoss(_)) {
-            return Err(format!("{key:?} claims a loss, but nothing was lost: {:?}", f.status));
+            return Err(format!("{key:?} claims a loss, but nothing was lost: {:?}; {}", f.status, explain(end, key)));
         }
     }
     Ok(())
+}
+
+/// What coverage makes of the log now, for the message.
+fn explain(end: &End, key: &Key) -> String {
+    let mut coverage = Coverage::default();
+    for entry in end.logs.iter().flat_map(|l| &l.entries).filter(|e| e.key == key.0.as_str()) {
+        if let Some((_, bytes)) = entry.record()
+            && let Ok(record) = wire::decode(&bytes)
+        {
+            coverage.receive(&record, &wire::hash(&bytes));
+        }
+    }
+    let opens = end.ledger.entries.iter().filter(|(id, _)| id.turbine == key.0).filter_map(|(id, e)| match &e.record.body {
+        Body::Open(o) => Some(format!("\n  {}: {o:?}", id.epoch)),
+        _ => None,
+    });
+    format!(
+        "now {:?}; newest {:?}; faults {:?}; holes {:?}{}{}",
+        coverage.verdict(key.2, key.2.plus_us(key.1.len_us())),
+        coverage.newest(),
+        coverage.link_faults(),
+        coverage.holes(8),
+        coverage.epochs().iter().map(|e| format!("\n  {e:?}")).collect::<String>(),
+        opens.collect::<String>(),
+    )
 }
 
 impl End<'_> {

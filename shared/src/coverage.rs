@@ -58,6 +58,8 @@ struct EpochState {
     /// What its successor says of its end, unless contradicted.
     end: Option<DeclaredEnd>,
     quarantined: bool,
+    /// The greatest seq of it that can still come from the gateway's disk, by the word of the newest epoch's line.
+    held_to: Option<Seq>,
     seqs: Seqs,
 }
 
@@ -312,6 +314,7 @@ impl Coverage {
                 open: None,
                 end: None,
                 quarantined: false,
+                held_to: None,
                 seqs: Seqs::Runs(Box::default()),
             },
         );

@@ -210,9 +210,10 @@ pub struct Open {
 pub struct Predecessor {
     /// Which epoch.
     pub epoch: Epoch,
-    /// Its last seq, if known.
+    /// The greatest seq that this disk knows of it, if any.
     pub last_seq: Option<Seq>,
-    /// Its last ceiling, if known ([`EventTime::MIN`]: it had no on-time reading).
+    /// Its last ceiling ([`EventTime::MIN`]: it had no on-time reading). `None`: the store was damaged, there may have been
+    /// seqs behind `last_seq` which this disk no longer knows.
     pub ceiling: Option<EventTime>,
     /// Its chain head at `last_seq`.
     pub head: Head,

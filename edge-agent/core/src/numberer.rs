@@ -65,7 +65,7 @@ impl Numberer {
             turbine,
             before: last.map(|e| Predecessor {
                 epoch: e.epoch,
-                last_seq: e.whole.then_some(e.last_seq),
+                last_seq: Some(e.last_seq),
                 ceiling: e.whole.then_some(e.ceiling),
                 head: if e.whole { e.head } else { Head::default() },
             }),

@@ -66,17 +66,13 @@ impl Coverage {
             .collect();
         tips.sort_unstable_by(|a, b| b.cmp(a));
         self.chain.clear();
-        let mut held = true;
-        let oldest_held = tips
-            .first()
-            .and_then(|(_, _, at)| self.epochs[*at].open.as_ref())
-            .map(|o| o.oldest_held);
+        let on_disk = self.on_disk(tips.first().map(|(_, _, at)| *at));
         'tips: for (i, (_, _, tip)) in tips.iter().enumerate() {
             let mut at = Some(*tip);
             let mut root = *tip;
             while let Some(here) = at {
+                let held = on_disk.contains(&here);
                 self.chain.push(Link { at: here, held });
-                held = held && oldest_held != Some(self.epochs[here].epoch);
                 root = here;
                 at = follows[here];
             }
@@ -92,6 +88,29 @@ impl Coverage {
         }
         self.note_whole();
         self.changed(EventTime::MIN, EventTime::MAX);
+    }
+
+    /// The epochs that may still be on the gateway's disk: the newest one's line of predecessors, by its own word, down to
+    /// the oldest that it holds. Notes for each how far its records on that disk go: where a backup was restored, that is
+    /// less than was received.
+    fn on_disk(&mut self, newest: Option<usize>) -> Vec<usize> {
+        for e in &mut self.epochs {
+            e.held_to = None;
+        }
+        let mut line: Vec<usize> = newest.into_iter().collect();
+        let oldest = newest
+            .and_then(|at| self.epochs[at].open.as_ref())
+            .map(|o| o.oldest_held);
+        while let Some(here) = line.last().copied()
+            && oldest != Some(self.epochs[here].epoch)
+            && let Some((epoch, end)) = self.epochs[here].open.as_ref().and_then(|o| o.predecessor)
+            && let Ok(before) = self.epochs.binary_search_by_key(&epoch, |e| e.epoch)
+            && !line.contains(&before)
+        {
+            self.epochs[before].held_to = end.last;
+            line.push(before);
+        }
+        line
     }
 
     /// For each epoch, the one that it follows by its own word, where that word is taken; sets the declared ends.
@@ -130,9 +149,9 @@ impl Coverage {
                     epoch,
                     successor: *successor,
                 });
-            } else {
+            } else if end.ceiling.is_some() {
                 self.epochs[*p].end = Some(*end);
-            }
+            } // otherwise the store was damaged: there may have been more than it still knows of
             if !others.is_empty() {
                 self.faults.push(LinkFault::Fork {
                     predecessor: epoch,

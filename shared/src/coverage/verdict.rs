@@ -22,13 +22,13 @@ impl Coverage {
             }
             let e = &self.epochs[link.at];
             if !e.covers(i == 0, t0, t1, &mut losses) {
-                if link.held {
+                if link.held && !e.drained() {
                     return Verdict::Open;
                 }
                 e.missing(t0, t1, &mut losses);
             }
             if e.open.is_none() {
-                if link.held {
+                if link.held && !e.drained() {
                     return Verdict::Open;
                 }
                 // what came before it is not known
@@ -81,6 +81,9 @@ impl Coverage {
             return EventTime::MIN;
         };
         let last = e.end.as_ref().and_then(|end| end.last);
+        if !newest && e.drained() {
+            return EventTime::MAX;
+        }
         match &e.seqs {
             Seqs::Whole(w) if !newest && last == Some(*w) => EventTime::MAX,
             Seqs::Whole(_) => open.not_before,
@@ -122,6 +125,17 @@ impl EpochState {
         };
         self.lost_in(run, t0, t1, losses);
         true
+    }
+
+    /// All that the gateway's disk holds of it is here, or known to be lost: nothing more can come.
+    fn drained(&self) -> bool {
+        let Some(last) = self.held_to else {
+            return false;
+        };
+        match &self.seqs {
+            Seqs::Whole(whole) => *whole >= last,
+            Seqs::Runs(runs) => runs.first_run().is_some_and(|(to, _)| to >= last.0),
+        }
     }
 
     /// Adds the lost seqs of `run` that may hold on-time readings of the window: those lie between the frontier of the

@@ -30,7 +30,13 @@ pub struct LogEntry {
 impl LogEntry {
     /// As the task sees it at `offset`.
     pub fn input(&self, offset: u64) -> LogInput<'_> {
-        LogInput { offset, log_time: self.time, writer: self.writer, key: &self.key, value: &self.value }
+        LogInput {
+            offset,
+            log_time: self.time,
+            writer: self.writer,
+            key: &self.key,
+            value: &self.value,
+        }
     }
     /// Identity and bytes of the record in it.
     pub fn record(&self) -> Option<(RecordId, Vec<u8>)> {
@@ -88,17 +94,23 @@ impl Log {
     pub fn lose_tail(&mut self) {
         self.entries.truncate(self.mirrored);
         self.commits.retain(|c| c.position <= self.mirrored as u64);
-        self.outputs.truncate(self.commits.last().map_or(0, |c| c.outputs));
+        self.outputs
+            .truncate(self.commits.last().map_or(0, |c| c.outputs));
         let position = self.position();
         self.snapshots.retain(|(at, _)| *at <= position);
         self.owner += 1;
-        self.applied = self.entries[..position as usize].iter().filter_map(|e| e.record().map(|r| r.0)).collect();
+        self.applied = self.entries[..position as usize]
+            .iter()
+            .filter_map(|e| e.record().map(|r| r.0))
+            .collect();
         self.refused = self.outputs.iter().filter_map(refused).collect();
     }
 }
 
 fn refused(output: &TaskOutput) -> Option<RecordId> {
-    (output.topic == Topic::DeadLetter).then(|| DeadLetter::decode(&output.bytes).ok()?.id()).flatten()
+    (output.topic == Topic::DeadLetter)
+        .then(|| DeadLetter::decode(&output.bytes).ok()?.id())
+        .flatten()
 }
 
 /// A process that works on a partition.
@@ -113,7 +125,11 @@ pub struct Task {
 }
 
 /// Takes a partition over: becomes its owner, loads the newest readable snapshot, replays with outputs discarded.
-pub fn recover(log: &mut Log, settings: &Arc<TaskSettings>, fleet: &Arc<Fleet>) -> Result<Task, String> {
+pub fn recover(
+    log: &mut Log,
+    settings: &Arc<TaskSettings>,
+    fleet: &Arc<Fleet>,
+) -> Result<Task, String> {
     log.owner += 1;
     let committed = log.position();
     let mut state = log
@@ -130,9 +146,15 @@ pub fn recover(log: &mut Log, settings: &Arc<TaskSettings>, fleet: &Arc<Fleet>) 
     }
     let hash = log.commits.last().map_or(state.output_hash(), |c| c.hash);
     if state.output_hash() != hash {
-        return Err(format!("replay up to {committed} gave other outputs than were committed"));
+        return Err(format!(
+            "replay up to {committed} gave other outputs than were committed"
+        ));
     }
-    Ok(Task { state, pending: Vec::new(), owner: log.owner })
+    Ok(Task {
+        state,
+        pending: Vec::new(),
+        owner: log.owner,
+    })
 }
 
 impl Task {
@@ -141,7 +163,8 @@ impl Task {
         let from = self.state.position() as usize;
         let to = log.entries.len().min(from + max);
         for offset in from..to {
-            self.state.apply(&log.entries[offset].input(offset as u64), &mut self.pending);
+            self.state
+                .apply(&log.entries[offset].input(offset as u64), &mut self.pending);
         }
         to.saturating_sub(from)
     }
@@ -163,7 +186,11 @@ impl Task {
             .filter_map(|o| FeatureRow::decode(&o.bytes).ok())
             .collect();
         log.outputs.extend(visible);
-        log.commits.push(Committed { position, hash: self.state.output_hash(), outputs: log.outputs.len() });
+        log.commits.push(Committed {
+            position,
+            hash: self.state.output_hash(),
+            outputs: log.outputs.len(),
+        });
         Ok(rows)
     }
 }

@@ -112,7 +112,10 @@ impl Counts {
     }
     /// Faults that never happened.
     pub fn missing(&self) -> Vec<Fault> {
-        Fault::ALL.into_iter().filter(|f| !self.0.contains_key(f)).collect()
+        Fault::ALL
+            .into_iter()
+            .filter(|f| !self.0.contains_key(f))
+            .collect()
     }
 }
 
@@ -134,9 +137,23 @@ impl Rates {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xfau64.rotate_left(40));
         let rates = Fault::ALL
             .into_iter()
-            .map(|f| (f, if rng.random_bool(0.5) { rng.random_range(0.2..2.0) } else { 0.0 }))
+            .map(|f| {
+                (
+                    f,
+                    if rng.random_bool(0.5) {
+                        rng.random_range(0.2..2.0)
+                    } else {
+                        0.0
+                    },
+                )
+            })
             .collect();
-        Self { rates, rng, active: true, counts: Counts::default() }
+        Self {
+            rates,
+            rng,
+            active: true,
+            counts: Counts::default(),
+        }
     }
     /// Does `fault` happen now? `usual` is its probability at rate 1.
     pub fn strikes(&mut self, fault: Fault, usual: f64) -> bool {

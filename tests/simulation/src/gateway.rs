@@ -12,8 +12,6 @@ use windlass_shared::id::{GatewayId, TurbineId};
 use windlass_shared::record::Quality;
 use windlass_shared::time::{EventTime, MonoTime, SECOND_US, WallTime};
 
-
-
 /// Wall time at virtual time 0: 2026-01-01T00:00:00Z.
 pub const BASE_US: i64 = 1_767_225_600 * SECOND_US;
 /// Readings are taken so often, microseconds.
@@ -56,7 +54,13 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway that has not started, with an empty disk.
-    pub fn new(id: &str, turbines: &[&str], catalogue: Arc<Catalogue>, budget: u64, rng: ChaCha8Rng) -> Self {
+    pub fn new(
+        id: &str,
+        turbines: &[&str],
+        catalogue: Arc<Catalogue>,
+        budget: u64,
+        rng: ChaCha8Rng,
+    ) -> Self {
         let name = |s: &&str| TurbineId::new(s).expect("a valid name");
         Self {
             id: GatewayId::new(id).expect("a valid name"),
@@ -80,7 +84,10 @@ impl Gateway {
 
     /// Its clocks.
     pub fn now(&self, now: u64) -> Now {
-        Now { wall: WallTime(BASE_US + now as i64 + self.wall_offset), mono: MonoTime(now) }
+        Now {
+            wall: WallTime(BASE_US + now as i64 + self.wall_offset),
+            mono: MonoTime(now),
+        }
     }
 
     /// Name of the only source.
@@ -94,10 +101,17 @@ impl Gateway {
         settings.turbines = self
             .turbines
             .iter()
-            .map(|id| TurbineSettings { id: id.clone(), catalogue: self.catalogue.clone(), thresholds: Vec::new() })
+            .map(|id| TurbineSettings {
+                id: id.clone(),
+                catalogue: self.catalogue.clone(),
+                thresholds: Vec::new(),
+            })
             .collect();
-        settings.sources =
-            vec![SourceSettings { id: Self::source(), kind: SourceKind::Live, turbines: self.turbines.clone() }];
+        settings.sources = vec![SourceSettings {
+            id: Self::source(),
+            kind: SourceKind::Live,
+            turbines: self.turbines.clone(),
+        }];
         settings.disk.budget_bytes = self.budget;
         settings.disk.disk_free_min_bytes = 0;
         settings.recording.seal_every_us = 600_000_000;
@@ -110,7 +124,12 @@ impl Gateway {
 
     /// What the sensors of one turbine say about the interval that ends now. `late_us`: one reading is that much older;
     /// `ahead_us`: one is that far ahead.
-    pub fn sample(&mut self, now: u64, late_us: Option<i64>, ahead_us: Option<i64>) -> Vec<Reading> {
+    pub fn sample(
+        &mut self,
+        now: u64,
+        late_us: Option<i64>,
+        ahead_us: Option<i64>,
+    ) -> Vec<Reading> {
         let wall = self.now(now).wall.0;
         let mut readings = Vec::new();
         for channel in &self.catalogue.channels {
@@ -118,7 +137,11 @@ impl Gateway {
             if on_change && self.rng.random_bool(0.97) {
                 continue;
             }
-            let age = if on_change { 0 } else { self.rng.random_range(0..SAMPLE_US as i64 / 2) };
+            let age = if on_change {
+                0
+            } else {
+                self.rng.random_range(0..SAMPLE_US as i64 / 2)
+            };
             let raw = match channel.kind {
                 Kind::State => self.rng.random_range(0..4),
                 Kind::Event => self.rng.random_range(100..110),
@@ -129,9 +152,18 @@ impl Gateway {
                 }
                 _ => self.rng.random_range(-500..5000),
             };
-            let quality = if self.rng.random_bool(0.02) { Quality::Bad } else { Quality::Good };
+            let quality = if self.rng.random_bool(0.02) {
+                Quality::Bad
+            } else {
+                Quality::Good
+            };
             let time = EventTime(wall - age);
-            readings.push(Reading { channel: channel.id, time, value: Value::Int(raw), quality });
+            readings.push(Reading {
+                channel: channel.id,
+                time,
+                value: Value::Int(raw),
+                quality,
+            });
         }
         for (shift, index) in [(late_us.map(|us| -us), 0), (ahead_us, 1)] {
             if let (Some(us), Some(r)) = (shift, readings.get_mut(index)) {

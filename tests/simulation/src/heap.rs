@@ -14,7 +14,11 @@ pub struct Heap<E> {
 impl<E> Heap<E> {
     /// An empty heap at time 0.
     pub fn new() -> Self {
-        Self { events: BTreeMap::new(), scheduled: 0, now: 0 }
+        Self {
+            events: BTreeMap::new(),
+            scheduled: 0,
+            now: 0,
+        }
     }
     /// Virtual time: that of the last event taken.
     pub fn now(&self) -> u64 {
@@ -23,7 +27,8 @@ impl<E> Heap<E> {
     /// Schedules `event` at `at`, or now when that is past.
     pub fn at(&mut self, at: u64, event: E) {
         self.scheduled += 1;
-        self.events.insert(Reverse((at.max(self.now), self.scheduled)), event);
+        self.events
+            .insert(Reverse((at.max(self.now), self.scheduled)), event);
     }
     /// Schedules `event` after `delay_us`.
     pub fn after(&mut self, delay_us: u64, event: E) {

@@ -20,8 +20,12 @@ pub use world::{Outcome, World};
 /// The fleet of the simulation: two gateways, three turbines, one channel of every kind.
 pub fn fleet() -> Fleet {
     let profile = include_str!("../profile.toml").to_owned();
-    Fleet::parse("fleet.toml", include_str!("../fleet.toml"), &[("profile.toml".to_owned(), profile)])
-        .expect("the simulation's own fleet is valid")
+    Fleet::parse(
+        "fleet.toml",
+        include_str!("../fleet.toml"),
+        &[("profile.toml".to_owned(), profile)],
+    )
+    .expect("the simulation's own fleet is valid")
 }
 
 /// Plays `seed` twice and compares: virtual hours of faults, then the healed phase.

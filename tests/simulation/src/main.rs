@@ -53,8 +53,14 @@ fn main() -> ExitCode {
             scope.spawn(|| play(&next, &args, &total));
         }
     });
-    let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let missing = if args.few { Vec::new() } else { total.faults.missing() };
+    let total = total
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let missing = if args.few {
+        Vec::new()
+    } else {
+        total.faults.missing()
+    };
     println!(
         "{} seeds held, {} failed; {} records, {} epochs, {} lost, {} window results ({} exact), {:.0} h of virtual time",
         total.held,
@@ -71,7 +77,11 @@ fn main() -> ExitCode {
         println!("these faults never occurred, so the set proves nothing about them: {missing:?}");
     }
     println!("{} passed, {} failed", total.held, total.failed.len());
-    if total.failed.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if total.failed.is_empty() && missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 #[derive(Default)]
@@ -94,8 +104,11 @@ fn play(next: &AtomicU64, args: &Args, total: &Mutex<Total>) {
         if seed >= args.from + args.seeds {
             return;
         }
-        let played = std::panic::catch_unwind(|| run_seed(seed)).unwrap_or_else(|_| Err("it panicked".into()));
-        let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let played = std::panic::catch_unwind(|| run_seed(seed))
+            .unwrap_or_else(|_| Err("it panicked".into()));
+        let mut total = total
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         match played {
             Ok(o) => {
                 total.held += 1;

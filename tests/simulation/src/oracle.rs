@@ -34,15 +34,27 @@ pub struct Ledger {
 
 /// On-time readings of a batch that are not suspect.
 fn on_time(batch: &Batch) -> impl Iterator<Item = EventTime> + '_ {
-    batch.blocks.iter().filter(|b| !b.flags.late && !b.flags.suspect).flat_map(|b| b.times.iter())
+    batch
+        .blocks
+        .iter()
+        .filter(|b| !b.flags.late && !b.flags.suspect)
+        .flat_map(|b| b.times.iter())
 }
 
 impl Ledger {
     /// A disk has made a row durable. One identity, one content, for ever.
-    pub fn committed(&mut self, id: &RecordId, payload: &std::sync::Arc<[u8]>) -> Result<(), String> {
-        let record = wire::decode(payload).map_err(|e| format!("{id} was committed but does not decode: {e}"))?;
+    pub fn committed(
+        &mut self,
+        id: &RecordId,
+        payload: &std::sync::Arc<[u8]>,
+    ) -> Result<(), String> {
+        let record = wire::decode(payload)
+            .map_err(|e| format!("{id} was committed but does not decode: {e}"))?;
         if record.header.id != *id {
-            return Err(format!("{id} was committed with the bytes of {}", record.header.id));
+            return Err(format!(
+                "{id} was committed with the bytes of {}",
+                record.header.id
+            ));
         }
         if let Some(before) = self.entries.get(id) {
             return Err(if before.payload == *payload {
@@ -54,17 +66,31 @@ impl Ledger {
         if let Body::Gap(gap) = &record.body {
             for range in &gap.ranges {
                 for seq in range.seqs.first.0..=range.seqs.last.0 {
-                    let id = RecordId { turbine: id.turbine.clone(), epoch: gap.epoch, seq: Seq(seq) };
+                    let id = RecordId {
+                        turbine: id.turbine.clone(),
+                        epoch: gap.epoch,
+                        seq: Seq(seq),
+                    };
                     self.gaps.insert(id);
                 }
             }
         }
         if let Body::Batch(batch) = &record.body {
             for t in on_time(batch) {
-                self.minutes.entry((id.turbine.clone(), t.floor_to(MINUTE_US))).or_default().insert(id.clone());
+                self.minutes
+                    .entry((id.turbine.clone(), t.floor_to(MINUTE_US)))
+                    .or_default()
+                    .insert(id.clone());
             }
         }
-        self.entries.insert(id.clone(), Entry { payload: payload.clone(), record, erased: false });
+        self.entries.insert(
+            id.clone(),
+            Entry {
+                payload: payload.clone(),
+                record,
+                erased: false,
+            },
+        );
         Ok(())
     }
 
@@ -81,7 +107,10 @@ impl Ledger {
     pub fn check_stamps(&self) -> Result<(), String> {
         let mut by_epoch: BTreeMap<(&TurbineId, Epoch), Vec<&Record>> = BTreeMap::new();
         for (id, e) in &self.entries {
-            by_epoch.entry((&id.turbine, id.epoch)).or_default().push(&e.record);
+            by_epoch
+                .entry((&id.turbine, id.epoch))
+                .or_default()
+                .push(&e.record);
         }
         for ((turbine, epoch), records) in by_epoch {
             let mut ceiling = EventTime::MIN;
@@ -89,7 +118,10 @@ impl Ledger {
             let mut later = EventTime::MAX;
             for r in records.iter().rev() {
                 if later < r.header.stamps.frontier {
-                    return Err(format!("{}: a later record has a reading below its frontier", r.header.id));
+                    return Err(format!(
+                        "{}: a later record has a reading below its frontier",
+                        r.header.id
+                    ));
                 }
                 if let Body::Batch(b) = &r.body {
                     later = on_time(b).fold(later, EventTime::min);
@@ -99,13 +131,19 @@ impl Ledger {
             for r in records {
                 let s = r.header.stamps;
                 if s.prev_ceiling != ceiling {
-                    return Err(format!("{}: prev_ceiling is not the ceiling before", r.header.id));
+                    return Err(format!(
+                        "{}: prev_ceiling is not the ceiling before",
+                        r.header.id
+                    ));
                 }
                 if let Body::Batch(b) = &r.body {
                     ceiling = on_time(b).fold(ceiling, EventTime::max);
                 }
                 if s.ceiling != ceiling || s.frontier < frontier {
-                    return Err(format!("{turbine}/{epoch}: stamps of {} are wrong", r.header.id.seq));
+                    return Err(format!(
+                        "{turbine}/{epoch}: stamps of {} are wrong",
+                        r.header.id.seq
+                    ));
                 }
                 frontier = s.frontier;
             }
@@ -123,10 +161,16 @@ impl Ledger {
         t1: EventTime,
         applied: &BTreeSet<RecordId>,
     ) -> Option<RecordId> {
-        let minutes = self.minutes.range((turbine.clone(), t0)..(turbine.clone(), t1)).flat_map(|(_, ids)| ids);
+        let minutes = self
+            .minutes
+            .range((turbine.clone(), t0)..(turbine.clone(), t1))
+            .flat_map(|(_, ids)| ids);
         minutes.filter(|id| !applied.contains(id)).find_map(|id| {
             let traced = || {
-                let last = RecordId { seq: Seq(u64::MAX), ..id.clone() };
+                let last = RecordId {
+                    seq: Seq(u64::MAX),
+                    ..id.clone()
+                };
                 applied.range(id.clone()..=last).next().is_some()
             };
             (!self.entries[id].erased || traced()).then(|| id.clone())

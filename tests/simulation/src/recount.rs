@@ -68,7 +68,10 @@ pub fn check(end: &End) -> Result<(), String> {
                 return Err(format!("the lake has {id} {n} times"));
             }
         }
-        if let Some(id) = here.keys().find(|id| !end.sinks.written(p).contains_key(id)) {
+        if let Some(id) = here
+            .keys()
+            .find(|id| !end.sinks.written(p).contains_key(id))
+        {
             return Err(format!("the lake does not have {id}"));
         }
         counted.extend(here);
@@ -84,10 +87,16 @@ pub fn check(end: &End) -> Result<(), String> {
 fn counted_records(end: &End, log: &Log) -> Result<BTreeMap<RecordId, Record>, String> {
     let mut out = BTreeMap::new();
     for entry in &log.entries[..log.position() as usize] {
-        let Some((id, bytes)) = entry.record() else { continue };
+        let Some((id, bytes)) = entry.record() else {
+            continue;
+        };
         match end.ledger.entries.get(&id) {
             Some(e) if *e.payload == *bytes => {}
-            _ => return Err(format!("the log holds bytes for {id} that no gateway committed")),
+            _ => {
+                return Err(format!(
+                    "the log holds bytes for {id} that no gateway committed"
+                ));
+            }
         }
         if !out.contains_key(&id) {
             out.insert(id, wire::decode(&bytes).map_err(|e| e.to_string())?);
@@ -103,7 +112,12 @@ fn counted_records(end: &End, log: &Log) -> Result<BTreeMap<RecordId, Record>, S
             Reason::Stamps if restored => {
                 out.remove(&id);
             }
-            reason => return Err(format!("an honest record was refused: {id}, {reason:?}: {}", letter.meta.detail)),
+            reason => {
+                return Err(format!(
+                    "an honest record was refused: {id}, {reason:?}: {}",
+                    letter.meta.detail
+                ));
+            }
         }
     }
     Ok(out)
@@ -126,9 +140,17 @@ fn accounted(end: &End, counted: &BTreeMap<RecordId, Record>) -> Result<(), Stri
             || waiting.contains(id)
             || end.logs.iter().any(|l| l.refused.contains(id));
         // what went up in the last moments may lie in the log behind the committed position
-        let tail = || end.logs.iter().any(|l| l.entries[l.position() as usize..].iter().any(|e| e.key == id.turbine.as_str()));
+        let tail = || {
+            end.logs.iter().any(|l| {
+                l.entries[l.position() as usize..]
+                    .iter()
+                    .any(|e| e.key == id.turbine.as_str())
+            })
+        };
         if !known && !tail() {
-            return Err(format!("{id} is lost: neither counted, nor declared lost, nor waiting"));
+            return Err(format!(
+                "{id} is lost: neither counted, nor declared lost, nor waiting"
+            ));
         }
     }
     Ok(())
@@ -149,21 +171,32 @@ fn windows_of(t: EventTime) -> Vec<(WindowKind, EventTime)> {
 fn recompute(end: &End, counted: &BTreeMap<RecordId, Record>) -> BTreeMap<Key, Window> {
     let mut out: BTreeMap<Key, Window> = BTreeMap::new();
     for (id, record) in counted {
-        let Body::Batch(batch) = &record.body else { continue };
-        let Some(catalogue) = end.fleet.catalogue(batch.catalogue) else { continue };
+        let Body::Batch(batch) = &record.body else {
+            continue;
+        };
+        let Some(catalogue) = end.fleet.catalogue(batch.catalogue) else {
+            continue;
+        };
         for block in batch.blocks.iter().filter(|b| !b.flags.suspect) {
             for (c, column) in block.columns.iter().enumerate() {
-                let Some(channel) = catalogue.channels.iter().find(|x| x.id == column.channel) else { continue };
+                let Some(channel) = catalogue.channels.iter().find(|x| x.id == column.channel)
+                else {
+                    continue;
+                };
                 for (row, t) in block.times.iter().enumerate() {
                     let raw = batch.raw[column.at as usize + row];
-                    let bad = block
-                        .quality
-                        .iter()
-                        .any(|q| q.column as usize == c && q.row as usize == row && !q.quality.counts());
+                    let bad = block.quality.iter().any(|q| {
+                        q.column as usize == c && q.row as usize == row && !q.quality.counts()
+                    });
                     for (kind, start) in windows_of(t) {
                         let w = out.entry((id.turbine.clone(), kind, start)).or_default();
                         w.from.insert(id.clone());
-                        add(w.channels.entry(channel.id).or_default(), channel.kind, raw, bad);
+                        add(
+                            w.channels.entry(channel.id).or_default(),
+                            channel.kind,
+                            raw,
+                            bad,
+                        );
                     }
                 }
             }
@@ -204,24 +237,45 @@ struct Found {
 
 fn results(end: &End) -> Result<BTreeMap<Key, Found>, String> {
     let mut out: BTreeMap<Key, Found> = BTreeMap::new();
-    for output in end.logs.iter().flat_map(|l| &l.outputs).filter(|o| o.topic == Topic::Features) {
+    for output in end
+        .logs
+        .iter()
+        .flat_map(|l| &l.outputs)
+        .filter(|o| o.topic == Topic::Features)
+    {
         let row = FeatureRow::decode(&output.bytes).map_err(|e| e.to_string())?;
         let r = row.result;
         let key = (row.turbine.clone(), r.kind, r.start);
         let mut window = Window::default();
         for (epoch, ranges) in &r.sources.0 {
             for seq in ranges.iter().flat_map(|s| s.first.0..=s.last.0) {
-                let id = RecordId { turbine: row.turbine.clone(), epoch: *epoch, seq: windlass_shared::id::Seq(seq) };
+                let id = RecordId {
+                    turbine: row.turbine.clone(),
+                    epoch: *epoch,
+                    seq: windlass_shared::id::Seq(seq),
+                };
                 window.from.insert(id);
             }
         }
         for c in &r.channels {
-            let mut naive = Naive { n: c.n, bad: c.bad, ..Naive::default() };
+            let mut naive = Naive {
+                n: c.n,
+                bad: c.bad,
+                ..Naive::default()
+            };
             match &c.value {
-                Aggregate::Sums { sum, sum_sq, min, max } if c.n > 0 => {
-                    (naive.sum, naive.sum_sq, naive.min, naive.max) = (*sum, *sum_sq, Some(*min), Some(*max));
+                Aggregate::Sums {
+                    sum,
+                    sum_sq,
+                    min,
+                    max,
+                } if c.n > 0 => {
+                    (naive.sum, naive.sum_sq, naive.min, naive.max) =
+                        (*sum, *sum_sq, Some(*min), Some(*max));
                 }
-                Aggregate::Latest { min, max, .. } if c.n > 0 => (naive.min, naive.max) = (Some(*min), Some(*max)),
+                Aggregate::Latest { min, max, .. } if c.n > 0 => {
+                    (naive.min, naive.max) = (Some(*min), Some(*max))
+                }
                 Aggregate::States(states) => naive.states = states.iter().copied().collect(),
                 _ => {}
             }
@@ -233,11 +287,21 @@ fn results(end: &End) -> Result<BTreeMap<Key, Found>, String> {
                 found.partial = true;
             }
             Some(found) if r.revision <= found.revision => {
-                return Err(format!("{key:?}: revision {} after {}", r.revision, found.revision));
+                return Err(format!(
+                    "{key:?}: revision {} after {}",
+                    r.revision, found.revision
+                ));
             }
-            Some(found) if found.partial => return Err(format!("{key:?}: a full revision after a partial")),
+            Some(found) if found.partial => {
+                return Err(format!("{key:?}: a full revision after a partial"));
+            }
             _ => {
-                let found = Found { window, revision: r.revision, status: r.status, partial: r.partial };
+                let found = Found {
+                    window,
+                    revision: r.revision,
+                    status: r.status,
+                    partial: r.partial,
+                };
                 out.insert(key, found);
             }
         }
@@ -261,7 +325,11 @@ fn merge(into: &mut Window, other: Window) {
     }
 }
 
-fn compare(end: &End, expected: &BTreeMap<Key, Window>, found: &BTreeMap<Key, Found>) -> Result<(), String> {
+fn compare(
+    end: &End,
+    expected: &BTreeMap<Key, Window>,
+    found: &BTreeMap<Key, Found>,
+) -> Result<(), String> {
     for (key, want) in expected {
         let frontier = end.sinks.status(&key.0).and_then(|s| s.frontier);
         let due = frontier.is_some_and(|f| key.2.plus_us(key.1.len_us() + 300_000_000) <= f);
@@ -269,10 +337,16 @@ fn compare(end: &End, expected: &BTreeMap<Key, Window>, found: &BTreeMap<Key, Fo
             None if due => return Err(format!("{key:?} has readings and was never emitted")),
             None => {}
             Some(f) if due && f.window.channels != want.channels => {
-                return Err(format!("{key:?} is not what the log says: found {:?}, expected {:?}", f.window, want));
+                return Err(format!(
+                    "{key:?} is not what the log says: found {:?}, expected {:?}",
+                    f.window, want
+                ));
             }
             Some(f) if due && f.window.from != want.from => {
-                return Err(format!("{key:?} names other sources than it has: {:?} not {:?}", f.window.from, want.from));
+                return Err(format!(
+                    "{key:?} names other sources than it has: {:?} not {:?}",
+                    f.window.from, want.from
+                ));
             }
             Some(_) => {}
         }
@@ -284,12 +358,19 @@ fn compare(end: &End, expected: &BTreeMap<Key, Window>, found: &BTreeMap<Key, Fo
 }
 
 /// What has settled says so, and where nothing was lost it is exact.
-fn verdicts(end: &End, found: &BTreeMap<Key, Found>, counted: &BTreeMap<RecordId, Record>) -> Result<(), String> {
+fn verdicts(
+    end: &End,
+    found: &BTreeMap<Key, Found>,
+    counted: &BTreeMap<RecordId, Record>,
+) -> Result<(), String> {
     let lossy: BTreeSet<&TurbineId> = end
         .ledger
         .entries
         .keys()
-        .filter(|id| end.ledger.gaps.contains(id) && !counted.contains_key(id) || end.refused_by_ingest.contains(id))
+        .filter(|id| {
+            end.ledger.gaps.contains(id) && !counted.contains_key(id)
+                || end.refused_by_ingest.contains(id)
+        })
         .map(|id| &id.turbine)
         .chain(end.replaced)
         .collect();
@@ -300,7 +381,11 @@ fn verdicts(end: &End, found: &BTreeMap<Key, Found>, counted: &BTreeMap<RecordId
             return Err(format!("{key:?} never settled; {}", explain(end, key)));
         }
         if due && !lossy.contains(&key.0) && matches!(f.status, Status::WithLoss(_)) {
-            return Err(format!("{key:?} claims a loss, but nothing was lost: {:?}; {}", f.status, explain(end, key)));
+            return Err(format!(
+                "{key:?} claims a loss, but nothing was lost: {:?}; {}",
+                f.status,
+                explain(end, key)
+            ));
         }
     }
     Ok(())
@@ -309,24 +394,38 @@ fn verdicts(end: &End, found: &BTreeMap<Key, Found>, counted: &BTreeMap<RecordId
 /// What coverage makes of the log now, for the message.
 fn explain(end: &End, key: &Key) -> String {
     let mut coverage = Coverage::default();
-    for entry in end.logs.iter().flat_map(|l| &l.entries).filter(|e| e.key == key.0.as_str()) {
+    for entry in end
+        .logs
+        .iter()
+        .flat_map(|l| &l.entries)
+        .filter(|e| e.key == key.0.as_str())
+    {
         if let Some((_, bytes)) = entry.record()
             && let Ok(record) = wire::decode(&bytes)
         {
             coverage.receive(&record, &wire::hash(&bytes));
         }
     }
-    let opens = end.ledger.entries.iter().filter(|(id, _)| id.turbine == key.0).filter_map(|(id, e)| match &e.record.body {
-        Body::Open(o) => Some(format!("\n  {}: {o:?}", id.epoch)),
-        _ => None,
-    });
+    let opens = end
+        .ledger
+        .entries
+        .iter()
+        .filter(|(id, _)| id.turbine == key.0)
+        .filter_map(|(id, e)| match &e.record.body {
+            Body::Open(o) => Some(format!("\n  {}: {o:?}", id.epoch)),
+            _ => None,
+        });
     format!(
         "now {:?}; newest {:?}; faults {:?}; holes {:?}{}{}",
         coverage.verdict(key.2, key.2.plus_us(key.1.len_us())),
         coverage.newest(),
         coverage.link_faults(),
         coverage.holes(8),
-        coverage.epochs().iter().map(|e| format!("\n  {e:?}")).collect::<String>(),
+        coverage
+            .epochs()
+            .iter()
+            .map(|e| format!("\n  {e:?}"))
+            .collect::<String>(),
         opens.collect::<String>(),
     )
 }
@@ -334,7 +433,10 @@ fn explain(end: &End, key: &Key) -> String {
 impl End<'_> {
     /// Windows that left the state unsettled because too many panes were open stay provisional.
     fn left_early(&self, key: &Key) -> bool {
-        self.sinks.status(&key.0).is_some_and(|s| s.windows.partials > 0) || self.small_windows()
+        self.sinks
+            .status(&key.0)
+            .is_some_and(|s| s.windows.partials > 0)
+            || self.small_windows()
     }
     fn small_windows(&self) -> bool {
         self.logs.iter().any(|l| l.small_windows)

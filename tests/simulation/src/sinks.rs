@@ -24,8 +24,16 @@ struct Lake {
 
 impl Lake {
     fn new() -> Self {
-        let cuts = CutSettings { entries_max: 700, every_us: 120 * SECOND_US, ..CutSettings::default() };
-        Self { cutter: Cutter::new(cuts), dedupe: Dedupe::default(), written: BTreeMap::new() }
+        let cuts = CutSettings {
+            entries_max: 700,
+            every_us: 120 * SECOND_US,
+            ..CutSettings::default()
+        };
+        Self {
+            cutter: Cutter::new(cuts),
+            dedupe: Dedupe::default(),
+            written: BTreeMap::new(),
+        }
     }
 }
 
@@ -79,18 +87,27 @@ impl Sinks {
 
     fn take(&self, lake: &mut Lake, input: &windlass_cloud_core::task::LogInput) {
         let log_time = lake.cutter.take(input);
-        if let Taken::Fresh { record, .. } = lake.dedupe.take(&self.fleet, self.skew_max_us, input, log_time) {
+        if let Taken::Fresh { record, .. } =
+            lake.dedupe
+                .take(&self.fleet, self.skew_max_us, input, log_time)
+        {
             *lake.written.entry(record.header.id).or_default() += 1;
         }
     }
 
     fn serve(&mut self, p: usize, log: &Log, killed: bool) -> Result<(), String> {
-        for output in log.outputs[self.served[p]..].iter().filter(|o| o.topic == Topic::Status) {
+        for output in log.outputs[self.served[p]..]
+            .iter()
+            .filter(|o| o.topic == Topic::Status)
+        {
             let doc = StatusDoc::decode(&output.bytes).map_err(|e| e.to_string())?;
             match self.status.get(&doc.turbine) {
                 Some((_, old)) if old.position > doc.position => {}
                 Some((_, old)) if old.counts.records > doc.counts.records => {
-                    return Err(format!("status of {} went back: {old:?} then {doc:?}", doc.turbine));
+                    return Err(format!(
+                        "status of {} went back: {old:?} then {doc:?}",
+                        doc.turbine
+                    ));
                 }
                 _ => {
                     self.status.insert(doc.turbine.clone(), (p, doc));
@@ -106,7 +123,10 @@ impl Sinks {
     /// A turbine with seqs that are neither received nor declared lost, and how many.
     pub fn holes(&self) -> Option<(TurbineId, u64)> {
         let holes = |(_, d): &&(usize, StatusDoc)| d.coverage.missing_seqs > 24;
-        self.status.values().find(holes).map(|(_, d)| (d.turbine.clone(), d.coverage.missing_seqs))
+        self.status
+            .values()
+            .find(holes)
+            .map(|(_, d)| (d.turbine.clone(), d.coverage.missing_seqs))
     }
 
     /// Takes everything that is left, the open cut included.

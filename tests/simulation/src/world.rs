@@ -11,9 +11,9 @@ use windlass_cloud_core::ingest::{Checked, check};
 use windlass_cloud_core::output::FeatureRow;
 use windlass_cloud_core::task::TaskSettings;
 use windlass_cloud_core::topic::{Topic, partition_of};
-use windlass_edge_core::{Input, PublishId};
 use windlass_edge_core::{AgentEvent, LoadRequest, MemoryStore, Output};
 use windlass_edge_core::{CommitBatch, RowLevel, StoreFault};
+use windlass_edge_core::{Input, PublishId};
 use windlass_shared::id::{GatewayId, RecordId, SeqRange};
 use windlass_shared::time::{EventTime, SECOND_US, WallTime};
 use windlass_shared::window::Status;
@@ -63,7 +63,10 @@ enum Event {
     LinkBack(usize),
     Start(usize),
     /// A message reaches ingest.
-    Up { topic: String, payload: Arc<[u8]> },
+    Up {
+        topic: String,
+        payload: Arc<[u8]>,
+    },
     Down(usize, u64, Vec<u8>),
     Tick,
     Mirror,
@@ -102,11 +105,27 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut rates = Rates::new(seed);
         let fleet = Arc::new(crate::fleet());
-        let catalogue = fleet.catalogues().next().expect("the simulation has a catalogue").clone();
-        let small = |r: &mut Rates| if r.below(3) == 0 { 60_000 + r.below(200_000) } else { 1 << 30 };
+        let catalogue = fleet
+            .catalogues()
+            .next()
+            .expect("the simulation has a catalogue")
+            .clone();
+        let small = |r: &mut Rates| {
+            if r.below(3) == 0 {
+                60_000 + r.below(200_000)
+            } else {
+                1 << 30
+            }
+        };
         let (a, b) = (small(&mut rates), small(&mut rates));
         let gateways = vec![
-            Gateway::new("gw-a", &["T001", "T002"], catalogue.clone(), a, rates.split()),
+            Gateway::new(
+                "gw-a",
+                &["T001", "T002"],
+                catalogue.clone(),
+                a,
+                rates.split(),
+            ),
             Gateway::new("gw-b", &["T003"], catalogue, b, rates.split()),
         ];
         let mut settings = TaskSettings::default();
@@ -123,7 +142,13 @@ impl World {
             fleet,
             settings: Arc::new(settings),
             gateways,
-            logs: vec![Log { small_windows, ..Log::default() }; n],
+            logs: vec![
+                Log {
+                    small_windows,
+                    ..Log::default()
+                };
+                n
+            ],
             tasks: vec![None; n],
             zombies: vec![None; n],
             ledger: Ledger::default(),
@@ -135,7 +160,9 @@ impl World {
         };
         for g in 0..world.gateways.len() {
             world.heap.after(1_000 * (g as u64 + 1), Event::Start(g));
-            world.heap.after(SAMPLE_US + 7_000 * g as u64, Event::Sample(g));
+            world
+                .heap
+                .after(SAMPLE_US + 7_000 * g as u64, Event::Sample(g));
         }
         for p in 0..n {
             world.heap.after(10_000, Event::Owner(p));
@@ -162,11 +189,18 @@ impl World {
                 (Some(_), _) => settled_since = None,
                 (None, None) => settled_since = Some(self.heap.now()),
                 // provisionals of what is still open come once the settle wait is over
-                (None, Some(t)) if self.heap.now() > t + 3 * self.settings.windows.settle_wait_us as u64 => break,
+                (None, Some(t))
+                    if self.heap.now() > t + 3 * self.settings.windows.settle_wait_us as u64 =>
+                {
+                    break;
+                }
                 _ => {}
             }
             if self.heap.now() > give_up {
-                return Err(format!("stuck after the faults ended: {}", stuck.unwrap_or_default()));
+                return Err(format!(
+                    "stuck after the faults ended: {}",
+                    stuck.unwrap_or_default()
+                ));
             }
         }
         self.finish()
@@ -189,10 +223,17 @@ impl World {
     /// Who still has work, in the healed phase.
     fn stuck(&self) -> Option<String> {
         for g in &self.gateways {
-            let unacked = g.disk.rows().filter(|r| r.level == RowLevel::Unacked).count();
+            let unacked = g
+                .disk
+                .rows()
+                .filter(|r| r.level == RowLevel::Unacked)
+                .count();
             // what was committed in the last moments is on its way
             if unacked > 24 {
-                return Some(format!("{} has {unacked} records that the cloud has not acknowledged", g.id));
+                return Some(format!(
+                    "{} has {unacked} records that the cloud has not acknowledged",
+                    g.id
+                ));
             }
         }
         for (p, log) in self.logs.iter().enumerate() {
@@ -201,7 +242,9 @@ impl World {
                 return Some(format!("partition {p} is {behind} entries behind"));
             }
         }
-        self.sinks.holes().map(|(turbine, missing)| format!("{turbine} misses {missing} seqs that nobody answers for"))
+        self.sinks.holes().map(|(turbine, missing)| {
+            format!("{turbine} misses {missing} seqs that nobody answers for")
+        })
     }
 
     fn step(&mut self) -> Check {
@@ -224,7 +267,13 @@ impl World {
                 let loaded = self.gateways[g].disk.load(&request);
                 self.hand(g, Input::Loaded(loaded))
             }
-            Event::Input(g, life, input) => if self.alive(g, life) { self.hand(g, input) } else { Ok(()) },
+            Event::Input(g, life, input) => {
+                if self.alive(g, life) {
+                    self.hand(g, input)
+                } else {
+                    Ok(())
+                }
+            }
             Event::Connected(g, life) => self.connected(g, life),
             Event::LinkBack(g) => {
                 self.gateways[g].link = true;
@@ -259,7 +308,14 @@ impl World {
         self.hand(g, Input::Start(recovered))?;
         let not_before = EventTime(self.gateways[g].now(self.heap.now()).wall.0);
         for turbine in self.gateways[g].turbines.clone() {
-            self.hand(g, Input::SourceStarted { turbine, source: Gateway::source(), not_before })?;
+            self.hand(
+                g,
+                Input::SourceStarted {
+                    turbine,
+                    source: Gateway::source(),
+                    not_before,
+                },
+            )?;
         }
         Ok(())
     }
@@ -275,7 +331,9 @@ impl World {
     fn hand(&mut self, g: usize, input: Input) -> Check {
         let now = self.gateways[g].now(self.heap.now());
         let life = self.gateways[g].life;
-        let Some(core) = self.gateways[g].core.as_mut() else { return Ok(()) };
+        let Some(core) = self.gateways[g].core.as_mut() else {
+            return Ok(());
+        };
         let mut out = Vec::new();
         core.handle(now, input, &mut out);
         let deadline = core.next_deadline();
@@ -312,7 +370,9 @@ impl World {
                 self.rates.counts.add(Fault::Evicted);
             }
             Output::Event(_) | Output::Stopped => {}
-            Output::Fatal(fault) => return Err(format!("{} gave up: {fault}", self.gateways[g].id)),
+            Output::Fatal(fault) => {
+                return Err(format!("{} gave up: {fault}", self.gateways[g].id));
+            }
         }
         Ok(())
     }
@@ -322,10 +382,22 @@ impl World {
             return Ok(());
         }
         let full = self.rates.strikes(Fault::CommitFailed, 0.002);
-        let applied = if full { Err(StoreFault::DiskFull) } else { self.gateways[g].disk.apply(batch) };
+        let applied = if full {
+            Err(StoreFault::DiskFull)
+        } else {
+            self.gateways[g].disk.apply(batch)
+        };
         let usage = match applied {
             Ok(usage) => usage,
-            Err(fault) => return self.hand(g, Input::CommitFailed { id: batch.id, fault }),
+            Err(fault) => {
+                return self.hand(
+                    g,
+                    Input::CommitFailed {
+                        id: batch.id,
+                        fault,
+                    },
+                );
+            }
         };
         for row in &batch.rows {
             self.ledger.committed(&row.meta.id, &row.payload)?;
@@ -336,7 +408,13 @@ impl World {
             self.kill(g);
             return Ok(());
         }
-        self.hand(g, Input::Committed { id: batch.id, usage })
+        self.hand(
+            g,
+            Input::Committed {
+                id: batch.id,
+                usage,
+            },
+        )
     }
 
     fn sample(&mut self, g: usize) -> Check {
@@ -345,7 +423,10 @@ impl World {
             return Ok(());
         }
         for turbine in self.gateways[g].turbines.clone() {
-            let late = self.rates.strikes(Fault::LateReading, 0.01).then(|| self.rates.below(600_000_000) as i64);
+            let late = self
+                .rates
+                .strikes(Fault::LateReading, 0.01)
+                .then(|| self.rates.below(600_000_000) as i64);
             let ahead = self.rates.strikes(Fault::SuspectReading, 0.005);
             let ahead = ahead.then(|| 10 * SECOND_US + self.rates.below(1 << 40) as i64);
             let now = self.heap.now();
@@ -377,7 +458,8 @@ impl World {
         }
         let life = self.gateways[g].life;
         let trip = 5_000 + self.rates.below(60_000);
-        self.heap.after(trip, Event::Input(g, life, Input::PubAck(id)));
+        self.heap
+            .after(trip, Event::Input(g, life, Input::PubAck(id)));
         if self.rates.strikes(Fault::UplinkDropped, 0.01) {
             return;
         }
@@ -395,7 +477,13 @@ impl World {
             } else {
                 payload.clone()
             };
-            self.heap.after(delay, Event::Up { topic: topic.clone(), payload });
+            self.heap.after(
+                delay,
+                Event::Up {
+                    topic: topic.clone(),
+                    payload,
+                },
+            );
         }
     }
 
@@ -415,18 +503,24 @@ impl World {
         if self.gateways[g].session != session || !self.gateways[g].connected {
             return Ok(());
         }
-        let message = wire::decode_downlink(bytes).map_err(|e| format!("a downlink does not decode: {e}"))?;
+        let message =
+            wire::decode_downlink(bytes).map_err(|e| format!("a downlink does not decode: {e}"))?;
         self.hand(g, Input::Downlink(message))
     }
 
     fn send_down(&mut self, gateway: &GatewayId, message: &Downlink) {
-        let Some(g) = self.gateways.iter().position(|g| g.id == *gateway) else { return };
+        let Some(g) = self.gateways.iter().position(|g| g.id == *gateway) else {
+            return;
+        };
         if self.rates.strikes(Fault::AckDropped, 0.01) {
             return;
         }
         let delay = 2_000 + self.rates.below(50_000);
         let session = self.gateways[g].session;
-        self.heap.after(delay, Event::Down(g, session, wire::encode_downlink(message)));
+        self.heap.after(
+            delay,
+            Event::Down(g, session, wire::encode_downlink(message)),
+        );
     }
 
     /// Link cuts, clocks, disks.
@@ -469,9 +563,14 @@ impl World {
 
     fn swap_disk(&mut self, g: usize, disk: MemoryStore) {
         self.kill(g);
-        let kept: std::collections::BTreeSet<RecordId> = disk.rows().map(|r| r.meta.id.clone()).collect();
-        let gone: Vec<RecordId> =
-            self.gateways[g].disk.rows().map(|r| r.meta.id.clone()).filter(|id| !kept.contains(id)).collect();
+        let kept: std::collections::BTreeSet<RecordId> =
+            disk.rows().map(|r| r.meta.id.clone()).collect();
+        let gone: Vec<RecordId> = self.gateways[g]
+            .disk
+            .rows()
+            .map(|r| r.meta.id.clone())
+            .filter(|id| !kept.contains(id))
+            .collect();
         self.ledger.erased(gone.iter());
         self.gateways[g].disk = disk;
         self.gateways[g].erased = true;
@@ -480,10 +579,19 @@ impl World {
     // ---- ingest and log ----
 
     fn append(&mut self, p: usize, key: &str, value: Vec<u8>) {
-        let jump = if self.heap.now() < self.log_jump_until { 7_200 * SECOND_US } else { 0 };
+        let jump = if self.heap.now() < self.log_jump_until {
+            7_200 * SECOND_US
+        } else {
+            0
+        };
         let time = WallTime(BASE_US + self.heap.now() as i64 + jump);
         self.trace.update(&value);
-        self.logs[p].entries.push(LogEntry { time, writer: 1, key: key.to_owned(), value });
+        self.logs[p].entries.push(LogEntry {
+            time,
+            writer: 1,
+            key: key.to_owned(),
+            value,
+        });
     }
 
     fn ingest(&mut self, topic: &str, payload: &[u8]) -> Check {
@@ -495,7 +603,10 @@ impl World {
             }
             Checked::Refuse(r) => {
                 let (Some(gateway), Some(id)) = (r.gateway.clone(), r.id.clone()) else {
-                    return Err(format!("a record of the fleet was refused without an identity: {}", r.detail));
+                    return Err(format!(
+                        "a record of the fleet was refused without an identity: {}",
+                        r.detail
+                    ));
                 };
                 let p = partition_of(id.turbine.as_str(), PARTITIONS) as usize;
                 if let Some(control) = r.control {
@@ -508,12 +619,22 @@ impl World {
         if self.rates.strikes(Fault::IngestKilled, 0.002) {
             return Ok(());
         }
-        let level = if self.mirrored { AckLevel::Logged } else { AckLevel::Safe };
+        let level = if self.mirrored {
+            AckLevel::Logged
+        } else {
+            AckLevel::Safe
+        };
         self.send_ack(&gateway, &id, level, verdict);
         Ok(())
     }
 
-    fn send_ack(&mut self, gateway: &GatewayId, id: &RecordId, level: AckLevel, verdict: Option<String>) {
+    fn send_ack(
+        &mut self,
+        gateway: &GatewayId,
+        id: &RecordId,
+        level: AckLevel,
+        verdict: Option<String>,
+    ) {
         let ack = Ack {
             turbine: id.turbine.clone(),
             epoch: id.epoch,
@@ -521,7 +642,13 @@ impl World {
             level,
             verdicts: verdict.into_iter().map(|v| (id.seq, v)).collect(),
         };
-        self.send_down(gateway, &Downlink { acks: vec![ack], ..Downlink::default() });
+        self.send_down(
+            gateway,
+            &Downlink {
+                acks: vec![ack],
+                ..Downlink::default()
+            },
+        );
     }
 
     /// The mirror catches up; what it has is safe. Sometimes the log fails over to it.
@@ -581,7 +708,9 @@ impl World {
     }
 
     fn work(&mut self, p: usize) -> Check {
-        let Some(mut task) = self.tasks[p].take() else { return Ok(()) };
+        let Some(mut task) = self.tasks[p].take() else {
+            return Ok(());
+        };
         let max = 1 + self.rates.below(400) as usize;
         task.step(&self.logs[p], max);
         if self.rates.strikes(Fault::TaskKilled, 0.000_5) {
@@ -610,12 +739,16 @@ impl World {
     }
 
     fn zombie(&mut self, p: usize) -> Check {
-        let Some(mut zombie) = self.zombies[p].take() else { return Ok(()) };
+        let Some(mut zombie) = self.zombies[p].take() else {
+            return Ok(());
+        };
         zombie.step(&self.logs[p], 300);
         let position = zombie.state.position();
         let same = self.logs[p].commits.iter().find(|c| c.position == position);
         if same.is_some_and(|c| c.hash != zombie.state.output_hash()) {
-            return Err(format!("two owners of partition {p} made different outputs up to {position}"));
+            return Err(format!(
+                "two owners of partition {p} made different outputs up to {position}"
+            ));
         }
         match zombie.commit(&mut self.logs[p]) {
             Err(_) => Ok(()),
@@ -630,7 +763,10 @@ impl World {
         if r.status == Status::Exact {
             self.outcome.exact += 1;
             let t1 = r.start.plus_us(r.kind.len_us());
-            if let Some(id) = self.ledger.missing_on_time(&row.turbine, r.start, t1, &self.logs[p].applied) {
+            if let Some(id) =
+                self.ledger
+                    .missing_on_time(&row.turbine, r.start, t1, &self.logs[p].applied)
+            {
                 return Err(format!(
                     "{} window {} at {:?} was called exact without {id}",
                     row.turbine,
@@ -650,8 +786,10 @@ impl World {
             .collect();
         self.downlinked[p] = self.logs[p].outputs.len();
         for (gateway, bytes) in new {
-            let gateway = GatewayId::new(&gateway).map_err(|e| format!("downlink for nobody: {e}"))?;
-            let message = wire::decode_downlink(&bytes).map_err(|e| format!("a downlink does not decode: {e}"))?;
+            let gateway =
+                GatewayId::new(&gateway).map_err(|e| format!("downlink for nobody: {e}"))?;
+            let message = wire::decode_downlink(&bytes)
+                .map_err(|e| format!("a downlink does not decode: {e}"))?;
             self.send_down(&gateway, &message);
         }
         Ok(())
@@ -694,8 +832,12 @@ impl World {
         for p in 0..self.logs.len() {
             self.sinks.drain(p, &self.logs[p])?;
         }
-        let lossy: Vec<_> =
-            self.gateways.iter().filter(|g| g.erased).flat_map(|g| g.turbines.clone()).collect();
+        let lossy: Vec<_> = self
+            .gateways
+            .iter()
+            .filter(|g| g.erased)
+            .flat_map(|g| g.turbines.clone())
+            .collect();
         crate::recount::check(&crate::recount::End {
             ledger: &self.ledger,
             logs: &self.logs,
@@ -711,7 +853,8 @@ impl World {
         outcome.lost = self.ledger.gaps.len();
         outcome.virtual_us = self.heap.now();
         for log in &self.logs {
-            self.trace.update(log.commits.last().map_or([0; 32], |c| c.hash));
+            self.trace
+                .update(log.commits.last().map_or([0; 32], |c| c.hash));
         }
         outcome.trace = self.trace.finalize().into();
         Ok(outcome)

@@ -17,7 +17,12 @@ use clap::Parser;
 use bugs::{BUGS, Bug};
 
 /// The crates that the simulation is built from.
-const CRATES: [&str; 4] = ["shared", "edge-agent/core", "cloud-aggregator/core", "tests/simulation"];
+const CRATES: [&str; 4] = [
+    "shared",
+    "edge-agent/core",
+    "cloud-aggregator/core",
+    "tests/simulation",
+];
 
 /// Plants known bugs in a copy of the sources and checks that the simulation finds each. Exit codes: 0 all found, 1 one
 /// was not found or could not be planted.
@@ -41,7 +46,11 @@ struct Args {
 fn main() -> ExitCode {
     let args = Args::parse();
     let (mut found, mut failed) = (0, 0);
-    for bug in BUGS.iter().filter(|b| args.only.as_ref().is_none_or(|o| b.name.contains(o.as_str()))) {
+    for bug in BUGS.iter().filter(|b| {
+        args.only
+            .as_ref()
+            .is_none_or(|o| b.name.contains(o.as_str()))
+    }) {
         match hunt(&args, bug) {
             Ok(line) => {
                 println!("found: {}: {line}", bug.name);
@@ -54,7 +63,11 @@ fn main() -> ExitCode {
         }
     }
     println!("{found} passed, {failed} failed");
-    if failed == 0 && found > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 && found > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Plants `bug`, builds, plays seeds; the first failure's line.
@@ -63,24 +76,48 @@ fn hunt(args: &Args, bug: &Bug) -> Result<String> {
     copy_sources(&args.root, &tree)?;
     for (file, find, replace) in bug.changes {
         let path = tree.join(file);
-        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         let hits = text.matches(find).count();
-        ensure!(hits == 1, "{file} has the text to change {hits} times, expected once: {find:?}");
-        fs::write(&path, text.replacen(find, replace, 1)).with_context(|| format!("writing {}", path.display()))?;
+        ensure!(
+            hits == 1,
+            "{file} has the text to change {hits} times, expected once: {find:?}"
+        );
+        fs::write(&path, text.replacen(find, replace, 1))
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(&tree)
         .env("CARGO_TARGET_DIR", args.work.join("target"))
-        .args(["run", "--quiet", "--package", "windlass-simulation", "--bin", "windlass-simulation", "--"])
-        .args(["--few", "--stop-at-failure", "--seeds", &args.seeds.to_string()])
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "windlass-simulation",
+            "--bin",
+            "windlass-simulation",
+            "--",
+        ])
+        .args([
+            "--few",
+            "--stop-at-failure",
+            "--seeds",
+            &args.seeds.to_string(),
+        ])
         .output()
         .context("running cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    match text.lines().find(|l| l.starts_with("seed ") && l.contains(" failed: ")) {
+    match text
+        .lines()
+        .find(|l| l.starts_with("seed ") && l.contains(" failed: "))
+    {
         Some(line) => Ok(line.chars().take(220).collect()),
         None if output.status.success() => bail!("{} seeds held with the bug in place", args.seeds),
-        None => bail!("the copy does not build or run: {}", String::from_utf8_lossy(&output.stderr)),
+        None => bail!(
+            "the copy does not build or run: {}",
+            String::from_utf8_lossy(&output.stderr)
+        ),
     }
 }
 
@@ -91,8 +128,12 @@ fn copy_sources(root: &Path, tree: &Path) -> Result<()> {
     }
     copy_file(&root.join("Cargo.lock"), &tree.join("Cargo.lock"))?;
     let text = fs::read_to_string(root.join("Cargo.toml")).context("reading Cargo.toml")?;
-    let (_, rest) = text.split_once("members = [").context("Cargo.toml has no members")?;
-    let (_, rest) = rest.split_once("\n]").context("Cargo.toml's members have no end")?;
+    let (_, rest) = text
+        .split_once("members = [")
+        .context("Cargo.toml has no members")?;
+    let (_, rest) = rest
+        .split_once("\n]")
+        .context("Cargo.toml's members have no end")?;
     let (rest, _) = rest.split_once("[profile.dev]").unwrap_or((rest, ""));
     let members = CRATES.map(|c| format!("{c:?}")).join(", ");
     let text = format!(
@@ -106,7 +147,11 @@ fn copy_dir(from: &Path, to: &Path) -> Result<()> {
     for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
-        if entry.file_type()?.is_dir() { copy_dir(&from, &to)? } else { copy_file(&from, &to)? }
+        if entry.file_type()?.is_dir() {
+            copy_dir(&from, &to)?
+        } else {
+            copy_file(&from, &to)?
+        }
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ struct Rows<'a> {
     block: &'a Block,
     at: u32,
     /// `None`: all of `range`.
-    rows: Option<&'a [u32]>,
+    only: Option<&'a [u32]>,
     range: Range<usize>,
     raw: &'a [i64],
 }
@@ -142,7 +142,7 @@ impl Pane {
                     &Rows {
                         block,
                         at: column.at,
-                        rows: None,
+                        only: None,
                         range: rows.clone(),
                         raw,
                     },
@@ -157,7 +157,7 @@ impl Pane {
                     &Rows {
                         block,
                         at: column.at,
-                        rows: Some(&scratch.rows),
+                        only: Some(&scratch.rows),
                         range: rows.clone(),
                         raw: &scratch.raw,
                     },

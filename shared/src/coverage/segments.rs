@@ -69,7 +69,7 @@ pub(super) struct Folded {
 }
 
 impl Folded {
-    fn join(self, other: Self) -> Self {
+    fn join(self, other: &Self) -> Self {
         Self {
             seqs: SeqRange {
                 first: self.seqs.first.min(other.seqs.first),
@@ -98,7 +98,7 @@ impl Received {
 
     fn fold_in(&mut self, other: Option<Box<Folded>>) {
         self.folded = match (self.folded.take(), other) {
-            (Some(a), Some(b)) => Some(Box::new(a.join(*b))),
+            (Some(a), Some(b)) => Some(Box::new(a.join(&b))),
             (a, b) => a.or(b),
         };
     }
@@ -480,7 +480,7 @@ fn foldable(out: &[Segment]) -> Option<Foldable> {
                     None => Foldable { count: 1, folded },
                     Some(f) => Foldable {
                         count: f.count + 1,
-                        folded: f.folded.join(folded),
+                        folded: f.folded.join(&folded),
                     },
                 });
                 next = *first;

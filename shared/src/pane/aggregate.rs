@@ -141,7 +141,7 @@ impl Aggregate {
                 },
             ) => {
                 (*delta, *first, *last) =
-                    merge_deltas((*delta, *first, *last), (*delta2, *first2, *last2), modulus)
+                    merge_deltas((*delta, *first, *last), (*delta2, *first2, *last2), modulus);
             }
             (Self::States(a), Self::States(b)) => {
                 for (state, n) in b {
@@ -230,10 +230,9 @@ impl ChannelAggregate {
     pub fn headline(&self, catalogue: &Catalogue) -> Option<f64> {
         let channel = catalogue.channel(self.channel)?;
         match &self.value {
-            Aggregate::Nothing => None,
+            Aggregate::Nothing | Aggregate::Circular { cos: 0, sin: 0 } => None,
             Aggregate::Sums { .. } if channel.kind == Kind::Rms => self.rms(channel),
             Aggregate::Sums { .. } => self.mean(catalogue),
-            Aggregate::Circular { cos: 0, sin: 0 } => None,
             Aggregate::Circular { cos, sin } => {
                 let degrees =
                     libm::atan2(*sin as f64, *cos as f64) * (180.0 / std::f64::consts::PI);

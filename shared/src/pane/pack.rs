@@ -89,12 +89,11 @@ impl Writer {
 
     fn wide(&mut self, v: i128) {
         let z = ((v << 1) ^ (v >> 127)) as u128;
-        match u64::try_from(z >> 63) {
-            Ok(0) => self.unsigned((z as u64) << 1),
-            _ => {
-                self.unsigned(1);
-                self.0.extend(v.to_le_bytes());
-            }
+        if z >> 63 == 0 {
+            self.unsigned((z as u64) << 1);
+        } else {
+            self.unsigned(1);
+            self.0.extend(v.to_le_bytes());
         }
     }
 

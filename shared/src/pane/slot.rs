@@ -76,7 +76,7 @@ impl Rows<'_> {
     fn points(&self, origin: Origin) -> impl Iterator<Item = Point> + '_ {
         self.raw.iter().enumerate().map(move |(i, raw)| {
             let row = self
-                .rows
+                .only
                 .map_or(self.range.start + i, |rows| rows[i] as usize);
             Point {
                 at: self.block.times.at(row),
@@ -328,7 +328,7 @@ impl Slot {
                 Aggregate::Codes(p.points.clone()),
             ),
         };
-        (n + bad > 0).then(|| ChannelAggregate {
+        (n + bad > 0).then_some(ChannelAggregate {
             channel,
             n,
             bad,

@@ -58,7 +58,7 @@ impl Windows {
         }
         self.seen = coverage.generation();
         self.begin_touched();
-        let keys = self.to_look_at(span, now);
+        let keys = self.affected(span, now);
         if now >= self.due {
             self.due = LogTime::MAX;
         }
@@ -106,7 +106,7 @@ impl Windows {
     }
 
     /// Windows whose verdict, content or deadline may have changed.
-    fn to_look_at(&mut self, span: Option<(EventTime, EventTime)>, now: LogTime) -> Vec<Key> {
+    fn affected(&mut self, span: Option<(EventTime, EventTime)>, now: LogTime) -> Vec<Key> {
         if now >= self.due {
             self.touched.clear();
             return self.open.keys().copied().collect();

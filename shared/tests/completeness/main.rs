@@ -4,7 +4,10 @@
 //! A failure names its seed; `WINDLASS_SEED=n cargo test -p windlass-shared --test completeness` runs that one alone,
 //! `WINDLASS_SEEDS=n` runs more than the usual number.
 
+#![allow(clippy::unwrap_used)] // a test: a failure to unwrap is a failed test
+
 mod oracle;
+mod weak;
 mod world;
 
 use std::collections::BTreeMap;
@@ -131,15 +134,15 @@ fn says(verdict: &Verdict) -> Says {
 
 /// An on-time reading of the window that was committed and has not arrived. An epoch that nothing told of, and that is
 /// gone with its disk, cannot be missed by anyone.
-fn missing(gateway: &Gateway, seen: &Seen, t0: EventTime, t1: EventTime) -> Option<(Epoch, u64)> {
+fn missing(gateway: &Gateway, known: &Seen, t0: EventTime, t1: EventTime) -> Option<(Epoch, u64)> {
     gateway
         .epochs
         .iter()
-        .filter(|e| seen.knows(e.id) || e.records.iter().any(|c| !c.gone))
+        .filter(|e| known.knows(e.id) || e.records.iter().any(|c| !c.gone))
         .flat_map(|e| &e.records)
         .filter(|c| {
             let id = &c.record.header.id;
-            !seen.records.contains_key(&(id.epoch, id.seq.0))
+            !known.records.contains_key(&(id.epoch, id.seq.0))
         })
         .find(|c| on_time(&c.record.body).iter().any(|t| (t0..t1).contains(t)))
         .map(|c| (c.record.header.id.epoch, c.record.header.id.seq.0))
@@ -157,6 +160,14 @@ struct Network {
 }
 
 impl Network {
+    fn new(seed: u64) -> Self {
+        Self {
+            pool: Vec::new(),
+            taken: Vec::new(),
+            live_first: seed % 2 == 1,
+        }
+    }
+
     fn refill(&mut self, gateway: &mut Gateway) {
         self.taken.resize(gateway.epochs.len(), 0);
         for (e, taken) in gateway.epochs.iter().zip(&mut self.taken) {
@@ -194,10 +205,10 @@ fn settings(dice: &mut Dice) -> WindowSettings {
 }
 
 /// Checks one emission against what the gateway knows.
-fn check_emission(seed: u64, gateway: &Gateway, seen: &Seen, result: &WindowResult) {
+fn check_emission(seed: u64, gateway: &Gateway, known: &Seen, result: &WindowResult) {
     let t1 = result.start.plus_us(result.kind.len_us());
     if result.status == Status::Exact
-        && let Some(missing) = missing(gateway, seen, result.start, t1)
+        && let Some(missing) = missing(gateway, known, result.start, t1)
     {
         panic!("seed {seed}: {result:?} is called exact, {missing:?} is missing");
     }
@@ -206,13 +217,9 @@ fn check_emission(seed: u64, gateway: &Gateway, seen: &Seen, result: &WindowResu
 fn history(seed: u64, catalogue: &Catalogue) -> (usize, usize) {
     let mut gateway = Gateway::new(seed, catalogue);
     let mut cloud = Cloud::new(settings(&mut gateway.dice));
-    let mut seen = Seen::default();
+    let mut known = Seen::default();
     let mut arrived: Vec<Committed> = Vec::new();
-    let mut network = Network {
-        pool: Vec::new(),
-        taken: Vec::new(),
-        live_first: seed % 2 == 1,
-    };
+    let mut network = Network::new(seed);
     let mut exact = 0;
     for step in 0..STEPS {
         gateway.step();
@@ -232,14 +239,14 @@ fn history(seed: u64, catalogue: &Catalogue) -> (usize, usize) {
                 };
                 assert_eq!(receipt, expected, "seed {seed}: {:?}", c.record.header);
             }
-            seen.take(&c.record);
+            known.take(&c.record);
             arrived.push(c);
             for result in cloud.poll(catalogue, seed) {
-                check_emission(seed, &gateway, &seen, &result);
+                check_emission(seed, &gateway, &known, &result);
             }
         }
         for result in cloud.poll(catalogue, seed) {
-            check_emission(seed, &gateway, &seen, &result);
+            check_emission(seed, &gateway, &known, &result);
         }
         if step % 60 == 33 {
             let bytes = postcard::to_stdvec(&(&cloud.coverage, &cloud.windows)).unwrap();
@@ -255,7 +262,7 @@ fn history(seed: u64, catalogue: &Catalogue) -> (usize, usize) {
             for t0 in minutes(START - 5 * MINUTE_US, gateway.now) {
                 let t1 = t0.plus_us(MINUTE_US);
                 let verdict = cloud.coverage.verdict(t0, t1);
-                let expected = seen.verdict(Rule::Right, t0, t1);
+                let expected = known.verdict(Rule::Right, t0, t1);
                 assert_eq!(
                     says(&verdict),
                     expected,
@@ -264,7 +271,7 @@ fn history(seed: u64, catalogue: &Catalogue) -> (usize, usize) {
                 if expected == Says::Exact {
                     exact += 1;
                     assert_eq!(
-                        missing(&gateway, &seen, t0, t1),
+                        missing(&gateway, &known, t0, t1),
                         None,
                         "seed {seed}: {t0:?}"
                     );
@@ -285,9 +292,9 @@ fn history(seed: u64, catalogue: &Catalogue) -> (usize, usize) {
             Receipt::New,
             "seed {seed}"
         );
-        seen.take(&c.record);
+        known.take(&c.record);
         for result in cloud.poll(catalogue, seed) {
-            check_emission(seed, &gateway, &seen, &result);
+            check_emission(seed, &gateway, &known, &result);
         }
         arrived.push(c);
     }
@@ -295,16 +302,16 @@ fn history(seed: u64, catalogue: &Catalogue) -> (usize, usize) {
         cloud.now = LogTime(cloud.now.0 + 7_200 * SECOND_US);
         cloud.poll(catalogue, seed);
     }
-    check_end(seed, catalogue, &gateway, &seen, &cloud);
+    check_end(seed, catalogue, &gateway, &known, &cloud);
     check_other_order(seed, catalogue, &mut gateway.dice, &cloud, &arrived);
     (exact, cloud.emissions)
 }
 
 /// Everything that exists has arrived: all is settled, and all is as if computed at once.
-fn check_end(seed: u64, catalogue: &Catalogue, gateway: &Gateway, seen: &Seen, cloud: &Cloud) {
-    let frontier = seen.newest_frontier();
+fn check_end(seed: u64, catalogue: &Catalogue, gateway: &Gateway, known: &Seen, cloud: &Cloud) {
+    let frontier = known.newest_frontier();
     assert_eq!(cloud.coverage.frontier(), frontier, "seed {seed}");
-    check_epochs(seed, seen, &cloud.coverage);
+    check_epochs(seed, known, &cloud.coverage);
     for kind in WindowKind::ALL {
         let from = START - 30 * MINUTE_US;
         for t0 in (from..gateway.now + 20 * MINUTE_US)
@@ -312,11 +319,11 @@ fn check_end(seed: u64, catalogue: &Catalogue, gateway: &Gateway, seen: &Seen, c
             .map(EventTime)
         {
             let t1 = t0.plus_us(kind.len_us());
-            let expected = seen.verdict(Rule::Right, t0, t1);
+            let expected = known.verdict(Rule::Right, t0, t1);
             if t1 <= frontier {
                 assert_ne!(expected, Says::Open, "seed {seed}: {t0:?} never settles");
             }
-            let naive = seen.window(catalogue, t0, t1);
+            let naive = known.window(catalogue, t0, t1);
             let Some((read, partials)) = cloud.read.get(&(kind, t0)) else {
                 assert!(
                     naive.sources.is_empty(),
@@ -370,14 +377,14 @@ fn check_end(seed: u64, catalogue: &Catalogue, gateway: &Gateway, seen: &Seen, c
     }
 }
 
-fn check_epochs(seed: u64, seen: &Seen, coverage: &Coverage) {
+fn check_epochs(seed: u64, known: &Seen, coverage: &Coverage) {
     for view in coverage.epochs() {
         let runs: Vec<(u64, u64)> = view
             .runs
             .iter()
             .map(|r| (r.seqs.first.0, r.seqs.last.0))
             .collect();
-        let expected: Vec<(u64, u64)> = seen
+        let expected: Vec<(u64, u64)> = known
             .runs(view.epoch)
             .iter()
             .map(|run| (run[0], run[run.len() - 1]))
@@ -389,19 +396,19 @@ fn check_epochs(seed: u64, seen: &Seen, coverage: &Coverage) {
             .flat_map(|r| &r.lost)
             .map(|(range, _)| range.len())
             .sum();
-        let expected = seen
+        let expected = known
             .runs(view.epoch)
             .concat()
             .iter()
-            .filter(|seq| seen.is_lost(view.epoch, **seq))
+            .filter(|seq| known.is_lost(view.epoch, **seq))
             .count();
         assert_eq!(lost, expected as u64, "seed {seed}: {}", view.epoch);
         assert!(!view.quarantined, "seed {seed}");
     }
     for (epoch, hole) in coverage.holes(usize::MAX) {
         for seq in hole.first.0..=hole.last.0 {
-            assert!(!seen.records.contains_key(&(epoch, seq)), "seed {seed}");
-            assert!(!seen.is_lost(epoch, seq), "seed {seed}");
+            assert!(!known.records.contains_key(&(epoch, seq)), "seed {seed}");
+            assert!(!known.is_lost(epoch, seq), "seed {seed}");
         }
     }
 }

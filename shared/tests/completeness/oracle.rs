@@ -9,27 +9,30 @@ use windlass_shared::pane::{Aggregate, ChannelAggregate, Point};
 use windlass_shared::record::{Body, Open, Record};
 use windlass_shared::time::EventTime;
 
-/// A rule that is right, or wrong on purpose.
+/// The rule, or one that is wrong on purpose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Rule {
     Right,
-    /// A run covers without regard to what may be missing to the left of it.
+    /// What may be missing to the left of a run does not matter.
     NoLeft,
-    /// Lost seqs hold nothing.
+    /// Lost seqs hold nothing: a Gap counts as received.
     LostIsEmpty,
-    /// Seqs that a Gap names count as received in the bounds of losses, too.
+    /// A lost record holds nothing earlier than the ceiling before it.
     CeilingForFrontier,
-    /// Epochs before the newest need no cover to be exact.
+    /// Epochs before the newest need not cover the window.
     OldDoNotCount,
-    /// An older epoch is complete up to what was received.
+    /// An older epoch is complete where its records end so far.
     OldEndWhereSeen,
-    /// The newest epoch covers all that was before it, without its `not_before`.
+    /// The newest epoch covers whatever was before it.
     NewestCoversAll,
-    /// An epoch that is not on the disk any more is exact.
+    /// What is not on the disk any more is not missed.
     GoneIsExact,
-    /// Frontier of a run's first record instead of its last is never enough: nothing settles by frontier.
+    /// Nothing settles by frontier, only by a successor.
     NeedsSuccessor,
 }
+
+/// What a successor declares: last seq and ceiling.
+type Declared = Option<(Option<Seq>, Option<EventTime>)>;
 
 /// Everything that has arrived.
 #[derive(Default)]
@@ -105,7 +108,7 @@ impl Seen {
         &self,
         rule: Rule,
         epoch: Epoch,
-        declared: Option<(Option<Seq>, Option<EventTime>)>,
+        declared: Declared,
         (t0, t1): (EventTime, EventTime),
     ) -> Option<bool> {
         let newest = declared.is_none();
@@ -172,7 +175,7 @@ impl Seen {
 
     /// The epochs from the newest back: (epoch, what its successor declares, may be on the disk), and whether the last
     /// is the turbine's first. For histories without forks.
-    fn walk(&self) -> Vec<(Epoch, Option<(Option<Seq>, Option<EventTime>)>, bool)> {
+    fn walk(&self) -> Vec<(Epoch, Declared, bool)> {
         let mut opens: Vec<(EventTime, Epoch)> = self
             .records
             .iter()
@@ -187,7 +190,7 @@ impl Seen {
             return out;
         };
         let oldest_held = self.open(newest).map(|o| o.oldest_held);
-        let (mut epoch, mut declared, mut held) = (newest, None, true);
+        let (mut epoch, mut declared, mut held): (_, Declared, _) = (newest, None, true);
         loop {
             out.push((epoch, declared, held));
             held = held && oldest_held != Some(epoch);

@@ -10,7 +10,7 @@ use windlass_shared::record::{
 use windlass_shared::time::{EventTime, SECOND_US, WallTime};
 use windlass_shared::wire;
 
-/// SplitMix64: a seed is a history.
+/// The `SplitMix64` generator: a seed is a history.
 pub struct Dice(pub u64);
 
 impl Dice {

@@ -11,6 +11,7 @@ mod agent;
 mod batch;
 mod bucket;
 mod budget;
+pub mod csv_replay;
 mod forwarder;
 mod input;
 mod memory_store;

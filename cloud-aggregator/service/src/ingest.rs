@@ -202,9 +202,12 @@ fn verdict(reason: &str, detail: &str) -> String {
     text
 }
 
+/// Seqs with their verdicts.
+type Seqs = BTreeMap<Seq, Option<String>>;
+
 /// Acknowledgements of a batch, in the making.
 #[derive(Debug, Default)]
-struct Acks(BTreeMap<GatewayId, BTreeMap<(TurbineId, Epoch), BTreeMap<Seq, Option<String>>>>);
+struct Acks(BTreeMap<GatewayId, BTreeMap<(TurbineId, Epoch), Seqs>>);
 
 impl Acks {
     fn add(&mut self, gateway: GatewayId, id: RecordId, verdict: Option<String>) {

@@ -29,7 +29,7 @@ use recovery::{Progress, RecoveryError};
 use snapshot::{SnapshotError, SnapshotQueue, SnapshotStore};
 
 /// Input of one transaction.
-const LIMITS: ReadLimits = ReadLimits {
+pub const LIMITS: ReadLimits = ReadLimits {
     entries_max: 1_000,
     bytes_max: 4 * 1024 * 1024,
 };
@@ -96,6 +96,8 @@ pub struct Processor {
     pub detectors: Option<DetectorFile>,
     /// Between two snapshots.
     pub snapshot_every: Duration,
+    /// Input of one transaction; results do not depend on it.
+    pub limits: ReadLimits,
     /// Counters.
     pub metrics: ProcessMetrics,
     /// For the position commits and for measuring.
@@ -270,7 +272,7 @@ impl Worker<'_> {
     fn step(&mut self, wait: Duration) -> Result<(), ProcessError> {
         let entries = self
             .reader
-            .poll(LIMITS, wait)
+            .poll(self.shared.limits, wait)
             .map_err(|e| log_error(self.partition, e))?;
         for entry in &entries {
             self.task.apply(&input(entry), &mut self.outputs);

@@ -3,7 +3,7 @@
 //! Invariant: a role that fails takes the process with it, with its error and a non-zero exit; the next start recovers
 //! from what is durable. On SIGTERM or SIGINT everything ends cleanly, with snapshots.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,14 +29,14 @@ use crate::lake::{LakeError, Store};
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Group, Log, LogError, NewEntry, Offset, PartitionId, Topic, TopicPartition};
 use crate::metrics::{Metrics, TopicLabel};
-use crate::process::Processor;
 use crate::process::snapshot::{SnapshotStore, queue};
+use crate::process::{self, Processor};
 use crate::serve::Serve;
 use crate::stop::{Stop, Stopper};
 
 /// Ticks and retention, s.
 const TICK_EVERY: Duration = Duration::from_secs(1);
-const RETENTION_EVERY: Duration = Duration::from_secs(60);
+const RETENTION_EVERY: Duration = Duration::from_mins(1);
 /// Trims of one partition in one round of retention: a bounded piece of work.
 const TRIMS_MAX: usize = 20;
 /// Ends of roles that may wait for the loop.
@@ -183,7 +183,7 @@ impl Context {
             to: self.ended.clone(),
             done: false,
         };
-        running.names.insert(name.clone(), ());
+        running.names.insert(name.clone());
         std::thread::Builder::new()
             .name(name)
             .spawn(move || ended.with(body()))
@@ -204,7 +204,7 @@ impl Context {
             to: self.ended.clone(),
             done: false,
         };
-        running.names.insert(name.to_owned(), ());
+        running.names.insert(name.to_owned());
         drop(self.runtime.spawn(async move { ended.with(body.await) }));
     }
 }
@@ -241,7 +241,7 @@ impl Drop for Ended {
 /// What has been started and has not ended.
 #[derive(Default)]
 struct Running {
-    names: BTreeMap<String, ()>,
+    names: BTreeSet<String>,
 }
 
 /// Runs the roles until a signal, the end of `stop`, or the first failure.
@@ -364,6 +364,7 @@ fn start_process(context: &Context, running: &mut Running) -> Result<(), RunErro
         fleet: Arc::clone(&config.fleet),
         detectors: config.detectors.clone(),
         snapshot_every: config.snapshot_every,
+        limits: process::LIMITS,
         metrics: context.metrics.process.clone(),
         clock: context.clock,
     });
@@ -517,7 +518,6 @@ async fn end(
     let mut failed = None;
     let all = async {
         while !running.names.is_empty()
-            // the snapshot thread ends with the last partition, which may be held by this process's context alone
             && let Some(event) = events.recv().await
         {
             if let Event::Ended { name, result } = event {
@@ -534,7 +534,7 @@ async fn end(
     match failed {
         Some(e) => Err(e),
         None if in_time => Ok(()),
-        None => Err(RunError::Stuck(running.names.keys().cloned().collect())),
+        None => Err(RunError::Stuck(running.names.iter().cloned().collect())),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use windlass_cloud_core::task::{LOGIC_VERSION, Partition};
 
-use super::{LIMITS, Processor, input};
+use super::{Processor, input};
 use crate::log::{Group, LogError, Offset, PartitionId, Topic, TopicPartition};
 use crate::stop::Stop;
 
@@ -136,20 +136,7 @@ pub fn recover(
             (position, Some(progress))
         }
     };
-    let (mut task, snapshot) = match shared.snapshots.newest(partition, to, &shared.fleet) {
-        Some((task, position)) => (task, Some(position)),
-        None => {
-            let first = shared.log.bounds(at)?.0.0;
-            if first > 0 {
-                return Err(RecoveryError::NoStart {
-                    committed: to,
-                    first,
-                });
-            }
-            let task = Partition::new(Arc::clone(&shared.settings), Arc::clone(&shared.fleet));
-            (task, None)
-        }
-    };
+    let (mut task, snapshot) = start(shared, partition, at, to)?;
     let from = task.position();
     let Some(replayed) = replay(shared, at, &mut task, to, stop)? else {
         return Ok(None);
@@ -160,6 +147,24 @@ pub fn recover(
         snapshot,
         replayed,
     }))
+}
+
+/// The newest usable snapshot, or the start of the log.
+fn start(
+    shared: &Processor,
+    partition: PartitionId,
+    at: TopicPartition,
+    committed: u64,
+) -> Result<(Partition, Option<u64>), RecoveryError> {
+    if let Some((task, position)) = shared.snapshots.newest(partition, committed, &shared.fleet) {
+        return Ok((task, Some(position)));
+    }
+    let first = shared.log.bounds(at)?.0.0;
+    if first > 0 {
+        return Err(RecoveryError::NoStart { committed, first });
+    }
+    let task = Partition::new(Arc::clone(&shared.settings), Arc::clone(&shared.fleet));
+    Ok((task, None))
 }
 
 /// Applies everything before `to`; the outputs are in the log already.
@@ -177,7 +182,7 @@ fn replay(
         if stop.is_set() {
             return Ok(None);
         }
-        let entries = reader.poll(LIMITS, READ_WAIT)?;
+        let entries = reader.poll(shared.limits, READ_WAIT)?;
         if entries.is_empty() {
             return Err(RecoveryError::Short {
                 position: task.position(),

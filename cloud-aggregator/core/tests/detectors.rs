@@ -3,9 +3,6 @@
 mod world;
 
 use windlass_cloud_core::detect::Detectors;
-use windlass_cloud_core::output::{AlertEvent, AlertState, Direction, Level};
-use windlass_shared::catalogue::{Channel, RateGroup};
-use windlass_shared::time::EventTime;
 use world::*;
 
 const EXAMPLE: &str = include_str!("../../detectors.example.toml");

@@ -211,14 +211,41 @@ impl Pane {
 
     /// One aggregate for each channel that had a reading, by channel id.
     pub fn channels(&self, catalogue: &Catalogue) -> Vec<ChannelAggregate> {
-        self.ids
-            .iter()
-            .zip(&self.slots)
-            .filter_map(|(id, slot)| {
+        let mut out = Vec::new();
+        self.fold_into(&mut out, catalogue);
+        out
+    }
+
+    /// Adds what it says to aggregates of other panes, which are sorted by channel and stay so.
+    pub(crate) fn fold_into(&self, into: &mut Vec<ChannelAggregate>, catalogue: &Catalogue) {
+        if into.is_empty() {
+            into.reserve_exact(self.slots.len());
+        }
+        let mut at = 0;
+        for (id, slot) in self.ids.iter().zip(&self.slots) {
+            // most often the next one
+            while into.get(at).is_some_and(|c| c.channel < *id) {
+                at += 1;
+            }
+            let known = into.get_mut(at).filter(|c| c.channel == *id);
+            if let Some(known) = known {
+                if slot.fold_sums(known) {
+                    continue;
+                }
                 let modulus = catalogue.channel(*id).and_then(|c| c.modulus);
-                slot.aggregate(*id, modulus)
-            })
-            .collect()
+                if let Some(aggregate) = slot.aggregate(*id, modulus) {
+                    known.merge(&aggregate, modulus);
+                }
+            } else {
+                let modulus = match slot {
+                    Slot::Counter(_) => catalogue.channel(*id).and_then(|c| c.modulus),
+                    _ => None,
+                };
+                if let Some(aggregate) = slot.aggregate(*id, modulus) {
+                    into.insert(at, aggregate);
+                }
+            }
+        }
     }
 }
 

@@ -211,13 +211,11 @@ pub fn merge_channels(
         }
         match into.get_mut(at) {
             Some(x) if x.channel == c.channel => {
-                x.n += c.n;
-                x.bad += c.bad;
                 let modulus = match x.value {
                     Aggregate::Delta { .. } => catalogue.channel(c.channel).and_then(|c| c.modulus),
                     _ => None,
                 };
-                x.value.merge(&c.value, modulus);
+                x.merge(&c, modulus);
             }
             _ => into.insert(at, c),
         }
@@ -225,6 +223,13 @@ pub fn merge_channels(
 }
 
 impl ChannelAggregate {
+    /// Takes in the aggregate of other readings of the same channel.
+    pub fn merge(&mut self, other: &Self, modulus: Option<i64>) {
+        self.n += other.n;
+        self.bad += other.bad;
+        self.value.merge(&other.value, modulus);
+    }
+
     /// The channel's headline number in its unit: mean, circular mean (degrees in 0..360), delta, longest state (the
     /// least of equals), last setpoint, count of codes, root mean square. `None` when no reading counted.
     pub fn headline(&self, catalogue: &Catalogue) -> Option<f64> {

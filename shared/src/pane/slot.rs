@@ -251,6 +251,38 @@ impl Slot {
         }
     }
 
+    /// The common case of merging, in place; `false`: not this case.
+    #[inline]
+    pub(super) fn fold_sums(&self, into: &mut ChannelAggregate) -> bool {
+        let (
+            Self::Narrow {
+                bad,
+                n,
+                min,
+                max,
+                sum,
+                sum_sq,
+            },
+            Aggregate::Sums {
+                sum: to_sum,
+                sum_sq: to_sq,
+                min: to_min,
+                max: to_max,
+            },
+        ) = (self, &mut into.value)
+        else {
+            return matches!(self, Self::Empty);
+        };
+        into.n += u64::from(*n);
+        into.bad += u64::from(*bad);
+        *to_sum += i128::from(*sum);
+        *to_sq = to_sq.saturating_add(i128::from(*sum_sq));
+        // without readings `min` and `max` are out of the way
+        *to_min = (*to_min).min(if *n > 0 { i64::from(*min) } else { i64::MAX });
+        *to_max = (*to_max).max(if *n > 0 { i64::from(*max) } else { i64::MIN });
+        true
+    }
+
     /// Memory held outside of the slot itself.
     pub(super) fn boxed_bytes(&self) -> usize {
         match self {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Catalogue;
-use crate::pane::{Added, ChannelAggregate, Packed, Pane, Sources, merge_channels};
+use crate::pane::{Added, ChannelAggregate, Packed, Pane, Sources};
 use crate::time::{EventTime, LogTime};
 
 /// Dense panes: the current minute and the one before (slow slices), twice, for the live and the backlog lane.
@@ -163,7 +163,7 @@ impl Panes {
             };
             out.late += pane.late();
             out.sources.merge(pane.sources());
-            merge_channels(&mut out.channels, pane.channels(catalogue), catalogue);
+            pane.fold_into(&mut out.channels, catalogue);
         }
         out
     }

@@ -188,7 +188,7 @@ fn main() {
         results = 0;
         for (i, (record, hash, now)) in gateway.records.iter().enumerate() {
             timed(&mut ns[0], || {
-                assert_eq!(coverage.receive(record, hash), Receipt::New)
+                assert_eq!(coverage.receive(record, hash), Receipt::New);
             });
             if let Body::Batch(batch) = &record.body {
                 let id = &record.header.id;

@@ -11,6 +11,7 @@ mod links;
 mod ring;
 mod segments;
 mod verdict;
+mod view;
 
 use serde::{Deserialize, Serialize};
 
@@ -176,7 +177,7 @@ impl Coverage {
             self.lose(at, SeqRange::one(id.seq), LossReason::Refused);
             return Receipt::Refused(text);
         }
-        if !self.make_room(at, id.seq) {
+        if !self.make_room(at, id.seq, true) {
             self.overflow += 1;
             return Receipt::Refused(format!(
                 "the turbine's coverage has {SEGMENTS_MAX} segments already; seq {} stays unknown",
@@ -208,51 +209,6 @@ impl Coverage {
                 Seqs::Whole(_) => false,
                 Seqs::Runs(runs) => runs.is_next(header.id.seq),
             })
-    }
-
-    /// Seqs that are unknown between what is known: per epoch, oldest epoch first, at most `max` ranges in all.
-    /// Of an epoch that is known by name only, as much as its successor declared, or its `Open`.
-    pub fn holes(&self, max: usize) -> Vec<(Epoch, SeqRange)> {
-        let mut out = Vec::new();
-        for at in self.in_order() {
-            let e = &self.epochs[at];
-            if let Seqs::Runs(runs) = &e.seqs {
-                let last = e.end.as_ref().and_then(|end| end.last);
-                runs.holes(last, |range| {
-                    let room = out.len() < max;
-                    if room {
-                        out.push((e.epoch, range));
-                    }
-                    room
-                });
-            }
-        }
-        out
-    }
-
-    /// All epochs, oldest first; those that no `Open` places come before the others.
-    pub fn epochs(&self) -> Vec<EpochView> {
-        self.in_order()
-            .map(|at| {
-                let e = &self.epochs[at];
-                EpochView {
-                    epoch: e.epoch,
-                    runs: match &e.seqs {
-                        Seqs::Whole(last) => SeqRange::new(1, last.0)
-                            .map(|seqs| RunView {
-                                seqs,
-                                lost: Vec::new(),
-                            })
-                            .into_iter()
-                            .collect(),
-                        Seqs::Runs(runs) => runs.views(),
-                    },
-                    last_seq: e.end.as_ref().and_then(|end| end.last),
-                    opened: e.open.is_some(),
-                    quarantined: e.quarantined,
-                }
-            })
-            .collect()
     }
 
     /// The newest epoch: the one that no other names as predecessor.
@@ -421,7 +377,7 @@ impl Coverage {
 
     /// Marks what of `range` is not received as lost.
     fn lose(&mut self, at: usize, range: SeqRange, reason: LossReason) {
-        if !self.make_room(at, range.first) {
+        if !self.make_room(at, range.first, false) {
             self.overflow += 1;
             return;
         }
@@ -436,15 +392,15 @@ impl Coverage {
         }
     }
 
-    /// Is there room for the segments that a change at `seq` may add? Folds old ones if need be.
-    fn make_room(&mut self, at: usize, seq: Seq) -> bool {
+    /// Is there room for the segments that receiving or losing `seq` may add? Folds old ones if need be.
+    fn make_room(&mut self, at: usize, seq: Seq, received: bool) -> bool {
         if self.segments < SEGMENTS_MAX {
             return true;
         }
         let Seqs::Runs(runs) = &mut self.epochs[at].seqs else {
             return true;
         };
-        if runs.is_next(seq) {
+        if received && runs.joins(seq) {
             return true;
         }
         let before = runs.len();

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DeclaredEnd, RunView};
+use super::DeclaredEnd;
 use crate::id::{Seq, SeqRange};
 use crate::record::{Head, Header, LossReason, RecordHash, Stamps};
 use crate::time::EventTime;
@@ -170,6 +170,25 @@ impl Runs {
                     && self.0.get(i).is_none_or(|s| s.first() > seq.0 + 1)
             }
         }
+    }
+
+    /// Would `seq` join on to a received segment, so that there are no more segments than before?
+    pub(super) fn joins(&self, seq: Seq) -> bool {
+        let seq = seq.0;
+        let (before, after) = match self.locate(seq) {
+            Ok(i) => (i, i + 1),
+            Err(i) => (i, i),
+        };
+        let left = before
+            .checked_sub(1)
+            .and_then(|i| self.0[i].as_received())
+            .is_some_and(|r| r.last + 1 == seq);
+        let right = self
+            .0
+            .get(after)
+            .and_then(Segment::as_received)
+            .is_some_and(|r| r.first == seq + 1);
+        left || right
     }
 
     /// The nearest received segments before place `i`, and from it on.
@@ -363,45 +382,6 @@ impl Runs {
             self.merge_pair(i);
         }
         Some(span)
-    }
-
-    /// Unknown seqs before the first segment, between segments, and up to a declared end. Stops when `take` says so.
-    pub(super) fn holes(&self, declared: Option<Seq>, mut take: impl FnMut(SeqRange) -> bool) {
-        let mut next = 1;
-        for s in &self.0 {
-            if let Some(hole) = SeqRange::new(next, s.first() - 1)
-                && !take(hole)
-            {
-                return;
-            }
-            next = s.last() + 1;
-        }
-        let end = declared.map_or(u64::from(self.0.is_empty()), |last| last.0);
-        if let Some(hole) = SeqRange::new(next, end) {
-            take(hole);
-        }
-    }
-
-    pub(super) fn views(&self) -> Vec<RunView> {
-        let mut out: Vec<RunView> = Vec::new();
-        for s in &self.0 {
-            match out.last_mut() {
-                Some(run) if run.seqs.last.0 + 1 == s.first() => run.seqs.last = Seq(s.last()),
-                _ => out.push(RunView {
-                    seqs: s.range(),
-                    lost: Vec::new(),
-                }),
-            }
-            if let Some(run) = out.last_mut() {
-                match s {
-                    Segment::Lost { reason, .. } => run.lost.push((s.range(), *reason)),
-                    Segment::Received(r) => {
-                        run.lost.extend(r.folded().map(|f| (f.seqs, f.reason)));
-                    }
-                }
-            }
-        }
-        out
     }
 
     /// Does what was received say otherwise than the declared end?

@@ -6,6 +6,7 @@
 mod commit;
 mod downlink;
 mod eviction;
+mod restate;
 mod sources;
 mod view;
 
@@ -202,6 +203,7 @@ impl AgentCore {
                 class,
                 rows,
             } => self.evictable((turbine, level, class), rows),
+            Loaded::Marks { turbine, rows } => self.marks(turbine, &rows),
             Loaded::Held {
                 turbine,
                 epoch,

@@ -13,8 +13,8 @@ use crate::input::SourceId;
 use crate::output::LoadRequest;
 use crate::seq_set::SeqSet;
 use crate::store::{
-    CommitBatch, HeldEpoch, LevelChange, Loaded, Recovered, RecoveredTurbine, RowClass, RowLevel,
-    RowMeta, StoreFault, StoredRow, Tallies, Usage,
+    CommitBatch, HeldEpoch, LevelChange, Loaded, Recovered, RecoveredTurbine, RowClass, RowKind,
+    RowLevel, RowMeta, StoreFault, StoredRow, Tallies, Usage,
 };
 
 /// What a row costs besides its record, bytes. The real file has its own overhead; only its order matters here.
@@ -37,6 +37,8 @@ pub struct MemoryStore {
     rows: BTreeMap<(usize, Seq), StoredRow>,
     positions: BTreeMap<SourceId, Vec<u8>>,
     clean: bool,
+    /// Bytes that the file has ever needed: it does not shrink.
+    file: u64,
     /// Bytes that fit; `None`: any.
     capacity: Option<u64>,
 }
@@ -122,7 +124,8 @@ impl MemoryStore {
         }
         self.positions.extend(batch.positions.iter().cloned());
         self.clean = batch.clean_stop;
-        if self.capacity.is_some_and(|c| self.used() > c) && self.used() > before.used() {
+        self.file = self.file.max(self.used());
+        if self.capacity.is_some_and(|c| self.file > c) && self.file > before.file {
             *self = before;
             return Err(StoreFault::DiskFull);
         }
@@ -153,8 +156,8 @@ impl MemoryStore {
         let used = self.used();
         Usage {
             used,
-            reusable: 0,
-            disk_free: self.capacity.map_or(u64::MAX, |c| c.saturating_sub(used)),
+            reusable: self.file - used,
+            disk_free: (self.capacity).map_or(u64::MAX, |c| c.saturating_sub(self.file)),
             turbines: turbines.into_iter().collect(),
         }
     }
@@ -216,6 +219,17 @@ impl MemoryStore {
                     level: *level,
                     class: *class,
                     rows: rows.map(|r| r.meta.clone()).collect(),
+                }
+            }
+            LoadRequest::Marks { turbine, rows_max } => {
+                let of = self.of(turbine).map(|(_, row)| row);
+                let rows = of.filter(|r| {
+                    let mark = matches!(r.meta.kind, RowKind::Gap | RowKind::Seal);
+                    mark && r.level == RowLevel::Unacked
+                });
+                Loaded::Marks {
+                    turbine: turbine.clone(),
+                    rows: rows.take(*rows_max).cloned().collect(),
                 }
             }
             LoadRequest::Held {

@@ -37,6 +37,13 @@ pub enum LoadRequest {
         /// Leave these out: they are on their way.
         spare: Vec<RecordId>,
     },
+    /// Unacknowledged Gaps and Seals of a turbine, oldest first: what they say can be said in fewer records.
+    Marks {
+        /// Whose.
+        turbine: TurbineId,
+        /// At most so many rows.
+        rows_max: usize,
+    },
     /// Which seqs of an epoch are here.
     Held {
         /// Whose.

@@ -318,6 +318,13 @@ pub enum Loaded {
         /// The rows.
         rows: Vec<RowMeta>,
     },
+    /// Gaps and Seals.
+    Marks {
+        /// Whose.
+        turbine: TurbineId,
+        /// The rows.
+        rows: Vec<StoredRow>,
+    },
     /// Which of the seqs that a Resend asks for are here.
     Held {
         /// Whose.

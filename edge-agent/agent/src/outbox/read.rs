@@ -1,12 +1,14 @@
 //! Answering the core's requests, and the size of the file.
 
 use rusqlite::params;
-use windlass_edge_core::{LoadRequest, Loaded, RowClass, RowLevel, RowMeta, SeqSet, StoredRow};
+use windlass_edge_core::{
+    LoadRequest, Loaded, RowClass, RowKind, RowLevel, RowMeta, SeqSet, StoredRow,
+};
 use windlass_shared::id::{Epoch, RecordId, Seq, SeqRange, TurbineId};
 use windlass_shared::wire;
 
 use super::Outbox;
-use super::row::{META, id, ids, kinds_of, level_code, level_of, meta, seq_of};
+use super::row::{META, id, ids, kind_code, kinds_of, level_code, level_of, meta, seq_of};
 use super::schema::PAGE_BYTES;
 
 /// Bytes of the file in use and free for use.
@@ -52,6 +54,10 @@ impl Outbox {
                     rows,
                 })
             }
+            LoadRequest::Marks { turbine, rows_max } => Ok(Loaded::Marks {
+                turbine: turbine.clone(),
+                rows: self.marks(turbine, *rows_max)?,
+            }),
             LoadRequest::Held {
                 turbine,
                 epoch,
@@ -180,6 +186,31 @@ impl Outbox {
             }
         }
         self.learn(turbine, level, class, first.unwrap_or(i64::MAX));
+        Ok(rows)
+    }
+
+    fn marks(&self, turbine: &TurbineId, rows_max: usize) -> rusqlite::Result<Vec<StoredRow>> {
+        let from = self.hint(turbine, RowLevel::Unacked, RowClass::Mark);
+        let (gap, seal) = (kind_code(RowKind::Gap), kind_code(RowKind::Seal));
+        let unacked = level_code(RowLevel::Unacked);
+        let mut rows = Vec::new();
+        for (key, epoch) in self.epochs.of(turbine) {
+            let (low, high) = ids(key);
+            let sql = format!(
+                "SELECT {META}, bytes FROM record WHERE id BETWEEN ?1 AND ?2 AND level = ?3 AND kind IN (?4, ?5) ORDER BY id"
+            );
+            let mut statement = self.db.prepare_cached(&sql)?;
+            let mut found = statement.query(params![low.max(from), high, unacked, gap, seal])?;
+            while let Some(row) = found.next()?.filter(|_| rows.len() < rows_max) {
+                let (meta, level) = meta(row, turbine, epoch)?;
+                let payload = row.get_ref(12)?.as_blob()?.into();
+                rows.push(StoredRow {
+                    meta,
+                    level,
+                    payload,
+                });
+            }
+        }
         Ok(rows)
     }
 

@@ -60,12 +60,12 @@ impl Answers {
     }
 
     fn ack(&mut self, turbine: &TurbineId, epoch: Epoch, seqs: SeqRange, level: AckLevel) {
-        let sets = match level {
+        let acked = match level {
             AckLevel::Logged => &mut self.logged,
             AckLevel::Safe => &mut self.safe,
         };
-        let set = sets.entry((turbine.clone(), epoch)).or_default();
-        set.insert(seqs);
+        let key = (turbine.clone(), epoch);
+        acked.entry(key).or_default().insert(seqs);
     }
 
     fn reset(&mut self, turbine: &TurbineId, epoch: Epoch, seqs: SeqRange) {

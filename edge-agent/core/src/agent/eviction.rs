@@ -2,7 +2,7 @@
 //!
 //! Invariant: a row that is not safe in the cloud leaves only in the transaction that commits a Gap about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_shared::catalogue::Class;
 use windlass_shared::id::{RecordId, SeqRange, TurbineId};
@@ -16,14 +16,20 @@ use crate::turbine::Turbine;
 
 /// The state of evictions.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // they are independent of each other: sixteen states would say less
 pub(super) struct Evictions {
+    /// The tallies changed since the last look.
     check: bool,
+    /// A transaction met a full disk.
     room_wanted: bool,
-    asked: bool,
-    /// Tiers that gave nothing since the tallies were taken.
-    empty: BTreeSet<Tier>,
+    /// The store has a question that it has not answered.
+    pub asked: bool,
     /// Nothing else was left: take even what is on its way.
     spare_nothing: bool,
+    /// Tiers that gave nothing since the tallies were taken.
+    pub empty: BTreeSet<Tier>,
+    /// Bytes of unacknowledged Gaps and Seals when they were last restated, or could not be.
+    pub marks_at: BTreeMap<TurbineId, u64>,
     leaving: Vec<Leaving>,
 }
 
@@ -59,6 +65,8 @@ pub(crate) struct Leaving {
     level: RowLevel,
     reason: LossReason,
     rows: Vec<RowMeta>,
+    /// What they said, and that they leave, is said anew by other Gaps.
+    restated: bool,
 }
 
 impl Leaving {
@@ -87,7 +95,8 @@ impl Leaving {
 
     /// The Gaps that say so; none for what is safe in the cloud.
     pub fn gaps(&self, ranges_max: usize) -> Vec<Gap> {
-        if self.level == RowLevel::Safe && self.reason == LossReason::Evicted {
+        let safe = self.level == RowLevel::Safe && self.reason == LossReason::Evicted;
+        if safe || self.restated {
             return Vec::new();
         }
         let mut gaps: Vec<Gap> = Vec::new();
@@ -113,6 +122,9 @@ impl Leaving {
     }
 
     pub fn report(&self, out: &mut Vec<Output>) {
+        if self.restated {
+            return;
+        }
         for run in self.runs() {
             let (Some(first), Some(seqs)) = (run.first(), seqs(run)) else {
                 continue;
@@ -142,7 +154,8 @@ fn range(run: &[RowMeta]) -> Option<GapRange> {
         readings: Some(run.iter().map(|r| r.readings).sum()),
         bounds: bounds().map(|b| b.0).min().zip(bounds().map(|b| b.1).max()),
         end: Some((last.ceiling, last.frontier)),
-        heads: Some((first.prev_head, last.head)),
+        // of a single record its neighbours tell
+        heads: (run.len() > 1).then_some((first.prev_head, last.head)),
     })
 }
 
@@ -195,18 +208,22 @@ impl AgentCore {
         if !self.evictions.leaving.is_empty() {
             return;
         }
-        let settings = &self.settings.disk;
+        let settings = self.settings.disk.clone();
         let room = if self.evictions.room_wanted {
             settings.room_bytes
         } else {
             0
         };
-        let bytes = excess(settings, &self.usage).max(room);
+        let bytes = excess(&settings, &self.usage).max(room);
         if bytes == 0 {
             self.evictions.check = false;
             return;
         }
         let mut tier = next_tier(&self.usage, &self.evictions.empty);
+        let nothing_acked = tier.as_ref().is_none_or(|t| t.1 == RowLevel::Unacked);
+        if nothing_acked && self.ask_for_marks(tier.is_none(), out) {
+            return;
+        }
         if tier.is_none() && !self.evictions.spare_nothing {
             self.evictions.spare_nothing = true;
             self.evictions.empty.clear();
@@ -241,7 +258,7 @@ impl AgentCore {
             return;
         }
         let (turbine, level, _) = tier;
-        self.leave(turbine, level, LossReason::Evicted, rows);
+        self.leave(turbine, level, LossReason::Evicted, rows, false);
         // the next look is at the tallies after this one
         self.evictions.check = false;
     }
@@ -249,22 +266,24 @@ impl AgentCore {
     pub(super) fn leave_corrupt(&mut self, turbine: &TurbineId, rows: Vec<RowMeta>) {
         if !rows.is_empty() {
             let level = RowLevel::Unacked;
-            self.leave(turbine.clone(), level, LossReason::Corrupt, rows);
+            self.leave(turbine.clone(), level, LossReason::Corrupt, rows, false);
         }
     }
 
-    fn leave(
+    pub(super) fn leave(
         &mut self,
         turbine: TurbineId,
         level: RowLevel,
         reason: LossReason,
         rows: Vec<RowMeta>,
+        restated: bool,
     ) {
         let leaving = Leaving {
             turbine,
             level,
             reason,
             rows,
+            restated,
         };
         for eviction in leaving.evictions() {
             self.forwarder

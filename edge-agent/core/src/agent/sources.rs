@@ -100,9 +100,9 @@ impl AgentCore {
     ) {
         let count = readings.len() as u64;
         let waiting = self.waiting_readings();
-        let knows = |t: &crate::turbine::Turbine| t.slicer.knows(source);
-        let known = self.turbines.get(&turbine).is_some_and(knows);
-        let Some(state) = self.sources.get_mut(source).filter(|_| known) else {
+        let feeds = |t: &crate::turbine::Turbine| t.slicer.knows(source);
+        let own = self.turbines.get(&turbine).is_some_and(feeds);
+        let Some(state) = self.sources.get_mut(source).filter(|_| own) else {
             if count > 0 {
                 let source = source.clone();
                 let event = AgentEvent::Unassigned {
@@ -127,10 +127,10 @@ impl AgentCore {
         if !live && position.is_none() {
             return;
         }
-        if let Some(position) = position {
-            if state.position.replace(position).is_none() {
-                state.position_since = now.mono;
-            }
+        if let Some(position) = position
+            && state.position.replace(position).is_none()
+        {
+            state.position_since = now.mono;
         }
         for part in std::mem::take(&mut state.parts) {
             self.part(now, source, &part, out);

@@ -41,7 +41,7 @@ impl Position {
     /// These bytes are done with.
     pub fn pass(&mut self, bytes: &[u8]) {
         self.offset += bytes.len() as u64;
-        self.line += bytes.iter().filter(|b| **b == b'\n').count() as u64;
+        self.line += bytes.split(|b| *b == b'\n').count() as u64 - 1;
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {

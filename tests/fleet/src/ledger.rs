@@ -66,6 +66,8 @@ pub struct Balance {
     pub windows_open: u64,
     /// Windows that are too young to have been emitted at all.
     pub windows_not_due: u64,
+    /// Among those, windows of one minute.
+    pub minutes_not_due: u64,
     /// Windows whose numbers are not those of a naive recomputation.
     pub windows_wrong: u64,
     /// Examples of what is wrong.

@@ -4,10 +4,13 @@
 //! untouched until it is started again; the folder goes with the rig unless it is kept.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use windlass_shared::id::RecordId;
 
 use crate::clock;
@@ -295,7 +298,7 @@ impl Rig {
         if let Some(mut process) = gateway.process.take() {
             let status = process.terminate()?;
             ensure!(
-                status.success(),
+                ended_well(status),
                 "{} ended with {status} on SIGTERM:\n{}",
                 gateway.spec.id,
                 process.log_tail()
@@ -309,7 +312,7 @@ impl Rig {
         if let Some(mut process) = self.cloud_process.take() {
             let status = process.terminate()?;
             ensure!(
-                status.success(),
+                ended_well(status),
                 "windlass-cloud ended with {status} on SIGTERM:\n{}",
                 process.log_tail()
             );
@@ -382,6 +385,11 @@ impl Rig {
 fn run_args(config: &Path) -> Vec<String> {
     let config = config.to_string_lossy().into_owned();
     vec!["run".into(), "--config".into(), config]
+}
+
+/// By itself after SIGTERM, or by the signal when it came before the program had begun.
+fn ended_well(status: ExitStatus) -> bool {
+    status.success() || status.signal() == Some(Signal::TERM.as_raw())
 }
 
 /// A process that had ended before it was killed has failed by itself.

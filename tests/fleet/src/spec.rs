@@ -164,7 +164,11 @@ impl Endpoint {
 
 /// Writes a gateway's configuration into `dir`; gives its path.
 pub fn write_edge(dir: &Path, gateway: &Gateway, uplink: &Endpoint) -> Result<PathBuf> {
-    let mut text = format!("[gateway]\nid = \"{}\"\n", gateway.id);
+    let mut text = String::new();
+    if gateway.sources.is_empty() {
+        text.push_str("source = []\n\n");
+    }
+    write!(text, "[gateway]\nid = \"{}\"\n", gateway.id)?;
     for turbine in &gateway.turbines {
         write!(
             text,

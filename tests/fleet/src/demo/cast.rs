@@ -19,7 +19,7 @@ pub const TURBINES_MIN: u16 = 4;
 /// Turbines of one gateway, for those without a part.
 const TURBINES_PER_GATEWAY: usize = 2;
 /// Budget of the gateway with the small disk, bytes: what a minute and a half without a link fills.
-const SMALL_DISK_BYTES: u64 = 96 * 1024;
+const SMALL_DISK_BYTES: u64 = 1024 * 1024;
 const PROFILE: &str = "onshore-3mw";
 const HISTORY_FILE: &str = "history.csv";
 

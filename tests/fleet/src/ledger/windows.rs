@@ -74,6 +74,7 @@ pub fn check(
     for window in expected.keys().filter(|w| !emitted.contains_key(*w)) {
         if window.2 + length(window.1) > due.0 {
             balance.windows_not_due += 1;
+            balance.minutes_not_due += u64::from(window.1 == "1m");
             continue;
         }
         balance.windows_wrong += 1;

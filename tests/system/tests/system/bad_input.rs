@@ -67,7 +67,7 @@ fn assert_says(said: &str, words: &[&str]) {
 fn edge_config(outbox: &str, more: &str) -> String {
     let profile = windlass_fleet::spec::profiles().join("onshore-3mw.toml");
     format!(
-        "[gateway]\nid = \"GW1\"\n\n[[turbine]]\nid = \"T001\"\nprofile = \"{}\"\n\n[outbox]\npath = \"{outbox}\"\n\n[uplink]\nurl = \"mqtt://127.0.0.1:1\"\n\n[status]\nsocket = \"edge.sock\"\n{more}",
+        "source = []\n\n[gateway]\nid = \"GW1\"\n\n[[turbine]]\nid = \"T001\"\nprofile = \"{}\"\n\n[outbox]\npath = \"{outbox}\"\n\n[uplink]\nurl = \"mqtt://127.0.0.1:1\"\n\n[status]\nsocket = \"edge.sock\"\n{more}",
         profile.display()
     )
 }
@@ -157,7 +157,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let config = bench.write("edge.toml", &edge_config("locked/outbox.db", ""));
     let (code, said) = refused(&bench.edge(&config).with_read_only(&folder));
     assert_eq!(code, Some(1), "{said}");
-    assert_says(&said, &["locked/outbox.db"]);
+    assert_says(&said, &["outbox.path", "locked", "Read-only file system"]);
     let config = bench.write("cloud.toml", &cloud_config("locked/data", 1, 2));
     let (code, said) = refused(&bench.cloud(&config).with_read_only(&folder));
     assert_eq!(code, Some(1), "{said}");
@@ -172,7 +172,7 @@ fn a_folder_that_is_a_file_is_named() {
     let config = bench.write("edge.toml", &edge_config("file/outbox.db", ""));
     let (code, said) = refused(&bench.edge(&config));
     assert_eq!(code, Some(1), "{said}");
-    assert_says(&said, &["file/outbox.db"]);
+    assert_says(&said, &["outbox.path", "/file"]);
     let config = bench.write("cloud.toml", &cloud_config("file", 1, 2));
     let (code, said) = refused(&bench.cloud(&config));
     assert_eq!(code, Some(1), "{said}");

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use windlass_fleet::clock::{self, Stopwatch};
 use windlass_fleet::closing;
+use windlass_fleet::ledger::Balance;
 use windlass_fleet::rig::{BrokerKind, Rig};
 use windlass_fleet::spec::{Cloud, Gateway, Turbine};
 
@@ -97,7 +98,8 @@ fn what_was_committed_is_counted_once_whoever_is_killed() {
         restart(&mut rig, target).unwrap();
     }
     closing::drain(&mut rig).unwrap();
-    let balance = closing::settle(&mut rig, |_, _| Ok(true)).unwrap();
+    let every_minute = |_: &Rig, b: &Balance| Ok(b.minutes_not_due == 0);
+    let balance = closing::settle(&mut rig, every_minute).unwrap();
 
     let of = |wanted: fn(&Target) -> bool| in_flight.iter().filter(|k| wanted(&k.0)).count();
     let agents = of(|t| matches!(t, Target::Agent(_)));

@@ -1,0 +1,5 @@
+//! Tests over real processes. One binary, so that those that mostly wait run beside each other.
+
+mod bad_input;
+mod kills;
+mod mosquitto_rights;

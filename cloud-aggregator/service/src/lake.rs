@@ -28,6 +28,9 @@ pub mod role;
 pub mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod topics;
+pub mod verify;
 pub mod writer;
 
 use std::fmt;

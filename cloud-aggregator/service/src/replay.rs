@@ -158,9 +158,9 @@ pub async fn run(
         return Err(unknown(turbine, &known, lake).into());
     }
     let mut printer = print::Printer::new(out, request.format)?;
-    let printed = rows::in_event_time(&view, request, &mut printer).await?;
+    let shown = rows::in_event_time(&view, request, &mut printer).await?;
     let proof = Proof::read(&view, turbine, request.from, request.to).await?;
-    let verdict = verdict::of(request, &proof, &printed);
+    let verdict = verdict::of(request, &proof, &shown);
     printer.verdict(&verdict)?;
     Ok(verdict)
 }

@@ -38,11 +38,14 @@ struct State {
 
 #[derive(Debug)]
 enum Content {
-    Telemetry {
-        evidence: Evidence,
-        readings: Readings,
-    },
+    Telemetry(Box<Telemetry>),
     Derived(Derived),
+}
+
+#[derive(Debug, Default)]
+struct Telemetry {
+    evidence: Evidence,
+    readings: Readings,
 }
 
 /// A cut in the making.
@@ -120,7 +123,8 @@ impl CutBuilder {
 
     /// Does the open cut end before this entry?
     pub fn ends_before(&self, input: &LogInput) -> bool {
-        let full = matches!(&self.content, Content::Telemetry { readings, .. } if readings.len() >= READINGS_MAX);
+        let full =
+            matches!(&self.content, Content::Telemetry(t) if t.readings.len() >= READINGS_MAX);
         !self.is_empty() && (full || self.cutter.ends_before(input))
     }
 
@@ -134,9 +138,9 @@ impl CutBuilder {
     ) -> Result<(), LakeError> {
         let log_time = self.cutter.take(input);
         match &mut self.content {
-            Content::Telemetry { evidence, readings } => {
+            Content::Telemetry(t) => {
                 let taken = self.dedupe.take(fleet, skew_max_us, input, log_time);
-                evidence.add(input, log_time, &taken);
+                t.evidence.add(input, log_time, &taken);
                 if let Taken::Fresh { record, .. } = &taken
                     && let Body::Batch(batch) = &record.body
                 {
@@ -150,7 +154,8 @@ impl CutBuilder {
                         log_time,
                         offset: input.offset,
                     };
-                    readings.add(&origin, fleet.catalogue(batch.catalogue), batch);
+                    t.readings
+                        .add(&origin, fleet.catalogue(batch.catalogue), batch);
                 }
             }
             Content::Derived(derived) => {
@@ -181,10 +186,10 @@ impl CutBuilder {
         };
         let name = series.file_name(first, cut.last);
         let files = match &mut self.content {
-            Content::Telemetry { evidence, readings } => {
-                let mut files = evidence.files(&name)?;
-                files.extend(readings.files(&name)?);
-                *readings = Readings::default();
+            Content::Telemetry(t) => {
+                let mut files = t.evidence.files(&name)?;
+                files.extend(t.readings.files(&name)?);
+                **t = Telemetry::default();
                 files
             }
             Content::Derived(derived) => derived.files(fleet, &name)?,
@@ -219,10 +224,7 @@ fn farm_of<'a>(fleet: &'a Fleet, turbine: &TurbineId) -> &'a str {
 impl Content {
     fn of(topic: Topic) -> Option<Self> {
         match topic {
-            Topic::Telemetry => Some(Self::Telemetry {
-                evidence: Evidence::default(),
-                readings: Readings::default(),
-            }),
+            Topic::Telemetry => Some(Self::Telemetry(Box::default())),
             Topic::Features => Some(Self::Derived(Derived::Features(Features::default()))),
             Topic::Alerts => Some(Self::Derived(Derived::Alerts(Alerts::default()))),
             Topic::DeadLetter => Some(Self::Derived(Derived::DeadLetters(DeadLetters::default()))),

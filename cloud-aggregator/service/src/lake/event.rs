@@ -63,13 +63,14 @@ fn code<T: Serialize>(value: &T) -> String {
     text(value).trim_matches('"').to_owned()
 }
 
-fn owned_names(texts: Vec<Option<String>>) -> ArrayRef {
+fn owned_names(texts: impl Iterator<Item = Option<String>>) -> ArrayRef {
+    let texts: Vec<Option<String>> = texts.collect();
     names(texts.iter().map(Option::as_deref))
 }
 
 fn alert_columns(rows: &[Placed<AlertEvent>]) -> Vec<ArrayRef> {
     let name = |f: fn(&AlertEvent) -> Option<String>| -> ArrayRef {
-        owned_names(rows.iter().map(|r| f(&r.value)).collect())
+        owned_names(rows.iter().map(|r| f(&r.value)))
     };
     let time = |f: fn(&AlertEvent) -> i64| times(rows.iter().map(|r| Some(f(&r.value))));
     let float = |f: fn(&AlertEvent) -> Option<f64>| -> ArrayRef {
@@ -186,7 +187,7 @@ impl DeadLetters {
 
 fn dead_columns(rows: &[Placed<DeadLetter>]) -> Vec<ArrayRef> {
     let name = |f: fn(&DeadLetter) -> Option<String>| -> ArrayRef {
-        owned_names(rows.iter().map(|r| f(&r.value)).collect())
+        owned_names(rows.iter().map(|r| f(&r.value)))
     };
     let count = |f: fn(&DeadLetter) -> Option<u64>| -> ArrayRef {
         Arc::new(rows.iter().map(|r| f(&r.value)).collect::<UInt64Array>())

@@ -180,7 +180,7 @@ impl Series {
     pub async fn states(&self, store: &Store) -> Result<Vec<String>, LakeError> {
         let folder = self.folder();
         let names = store.names(&folder).await?;
-        let states = names.iter().filter(|n| n.ends_with(".state"));
+        let states = names.iter().filter(|n| n.strip_suffix(".state").is_some());
         Ok(states.map(|n| format!("{folder}/{n}")).collect())
     }
 

@@ -192,13 +192,13 @@ async fn a_crash_before_any_step_changes_nothing() {
     ] {
         assert!(steps.contains(&wanted), "{wanted:?} never happened");
     }
-    for at in 0..steps.len() {
+    for (at, step) in steps.iter().enumerate() {
         let mut rig = Rig::new(60);
         let crashes = rig
             .drive(Topic::Telemetry, &log, Failures::at(vec![at]))
             .await;
         assert_eq!(crashes, 1, "at {at}");
-        assert_eq!(rig.content().await, content, "crash before {:?}", steps[at]);
+        assert_eq!(rig.content().await, content, "crash before {step:?}");
     }
 }
 

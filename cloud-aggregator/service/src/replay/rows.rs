@@ -91,7 +91,7 @@ pub async fn in_event_time(
         let last = file.time_max.min(to - 1).div_euclid(HOUR_US);
         hours.extend(file.time_min.max(from).div_euclid(HOUR_US)..=last);
     }
-    let mut printed = Printed::default();
+    let mut shown = Printed::default();
     for hour in hours {
         let start = hour.saturating_mul(HOUR_US);
         let part = (start.max(from), start.saturating_add(HOUR_US).min(to));
@@ -103,10 +103,10 @@ pub async fn in_event_time(
                 parts.push((a, middle));
                 continue;
             };
-            print_rows(&rows, &names, printer, &mut printed)?;
+            print_rows(&rows, &names, printer, &mut shown)?;
         }
     }
-    Ok(printed)
+    Ok(shown)
 }
 
 /// Rows of `[a, b)`, sorted; `None` when they are too many.
@@ -164,14 +164,14 @@ fn print_rows(
     rows: &[Row],
     names: &Names,
     printer: &mut Printer,
-    printed: &mut Printed,
+    shown: &mut Printed,
 ) -> Result<(), ReplayError> {
     for r in rows {
         let (channel_id, channel, unit) = &names.channels[r.channel as usize];
         let (epoch, epoch_text) = &names.epochs[r.epoch as usize];
-        printed.late += u64::from(r.late);
-        printed.suspect += u64::from(r.suspect);
-        printed.sum.add(&Counted {
+        shown.late += u64::from(r.late);
+        shown.suspect += u64::from(r.suspect);
+        shown.sum.add(&Counted {
             epoch: *epoch,
             seq: windlass_shared::id::Seq(r.seq),
             index: r.index,

@@ -13,6 +13,7 @@ use windlass_shared::time::EventTime;
 
 use super::rows::Printed;
 use super::{EXIT_EXACT, EXIT_NOT_EXACT, EXIT_NOT_PROVEN, Request, print};
+use crate::lake::chain::Chain;
 use crate::lake::proof::Proof;
 
 /// Holes and losses that a verdict names.
@@ -38,7 +39,8 @@ pub struct Seqs {
     /// Which run, 32 hexadecimal digits.
     pub epoch: String,
     /// First and last of each range; `None`: their number is not known.
-    pub seqs: Option<Vec<(u64, u64)>>,
+    #[serde(rename = "seqs")]
+    pub ranges: Option<Vec<(u64, u64)>>,
     /// Why, for lost ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -136,7 +138,7 @@ pub fn of(request: &Request, proof: &Proof, printed: &Printed) -> Verdict {
             .iter()
             .map(|(epoch, seqs)| Seqs {
                 epoch: epoch.to_string(),
-                seqs: Some(seqs.clone()),
+                ranges: Some(seqs.clone()),
                 reason: None,
             })
             .collect(),
@@ -145,7 +147,7 @@ pub fn of(request: &Request, proof: &Proof, printed: &Printed) -> Verdict {
             .into_iter()
             .map(|(epoch, range)| Seqs {
                 epoch: epoch.to_string(),
-                seqs: Some(vec![ends(range)]),
+                ranges: Some(vec![ends(range)]),
                 reason: None,
             })
             .collect(),
@@ -164,7 +166,7 @@ fn ends(range: SeqRange) -> (u64, u64) {
 fn lost(loss: &coverage::Loss) -> Seqs {
     Seqs {
         epoch: loss.epoch.to_string(),
-        seqs: loss.seqs.map(|r| vec![ends(r)]),
+        ranges: loss.seqs.map(|r| vec![ends(r)]),
         reason: loss.reason.map(reason),
     }
 }
@@ -179,12 +181,12 @@ fn reason(reason: LossReason) -> &'static str {
 }
 
 fn chain(proof: &Proof) -> ChainReport {
-    let list = |f: fn(&crate::lake::chain::Chain) -> &[Seq]| -> Vec<Seqs> {
+    let list = |f: fn(&Chain) -> &[Seq]| -> Vec<Seqs> {
         let broken = proof.chains.iter().filter(|(_, c)| !f(c).is_empty());
         broken
             .map(|(epoch, c)| Seqs {
                 epoch: epoch.to_string(),
-                seqs: Some(f(c).iter().map(|s| (s.0, s.0)).collect()),
+                ranges: Some(f(c).iter().map(|s| (s.0, s.0)).collect()),
                 reason: None,
             })
             .collect()
@@ -192,8 +194,8 @@ fn chain(proof: &Proof) -> ChainReport {
     let links = proof.broken_links();
     ChainReport {
         verified: proof.chain_holds(),
-        records: proof.chains.values().map(|c| c.records()).sum(),
-        seals: proof.chains.values().map(|c| c.seals()).sum(),
+        records: proof.chains.values().map(Chain::records).sum(),
+        seals: proof.chains.values().map(Chain::seals).sum(),
         epochs: proof.chains.len(),
         breaks: list(|c| c.breaks()),
         bad_seals: list(|c| c.bad_seals()),
@@ -204,7 +206,7 @@ fn chain(proof: &Proof) -> ChainReport {
 
 impl Seqs {
     fn text(&self) -> String {
-        let seqs = self.seqs.as_ref().map_or_else(
+        let seqs = self.ranges.as_ref().map_or_else(
             || "an unknown number of seqs".to_owned(),
             |seqs| {
                 let parts = seqs.iter().map(|(a, b)| {

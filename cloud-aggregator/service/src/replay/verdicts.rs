@@ -90,7 +90,7 @@ async fn a_whole_range_is_exact_and_in_order() {
     assert_eq!((verdict.readings, verdict.readings_in_records), (90, 90));
     assert_eq!(verdict.sources.len(), 1);
     assert_eq!(verdict.sources[0].epoch, epoch(1));
-    assert_eq!(verdict.sources[0].seqs, Some(vec![(3, 6)]));
+    assert_eq!(verdict.sources[0].ranges, Some(vec![(3, 6)]));
     assert_eq!((verdict.chain.records, verdict.chain.seals), (12, 1));
     assert!(verdict.chain.verified);
     assert_eq!(
@@ -134,7 +134,7 @@ async fn a_hole_is_named_and_hurts_only_behind_it() {
     let (verdict, lines) = replay(&rig, 25, 65).await;
     assert_eq!(verdict.finding, Finding::Open);
     assert_eq!(verdict.holes.len(), 1);
-    assert_eq!(verdict.holes[0].seqs, Some(vec![(5, 5)]));
+    assert_eq!(verdict.holes[0].ranges, Some(vec![(5, 5)]));
     assert!(lines.contains(&format!("# unknown: {} 5 (may still come)", epoch(1))));
     assert_eq!(verdict.readings, 90);
     let (before, _) = replay(&rig, 0, 30).await;

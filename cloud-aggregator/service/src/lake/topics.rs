@@ -1,0 +1,502 @@
+//! Tests of the derived topics, and of the role over the real log.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_array::types::{Float64Type, UInt32Type, UInt64Type};
+use windlass_cloud_core::output::{
+    AlertEvent, AlertState, AlertWindow, DeadLetter, DeadLetterMeta, Direction, FeatureRow, Level,
+    Reason,
+};
+use windlass_cloud_core::topic::Topic;
+use windlass_shared::coverage::Loss;
+use windlass_shared::id::{ChannelId, Epoch, FarmId, GatewayId, Seq, SeqRange, TurbineId};
+use windlass_shared::pane::{Aggregate, ChannelAggregate, Sources};
+use windlass_shared::record::LossReason;
+use windlass_shared::time::{EventTime, LogTime, SECOND_US};
+use windlass_shared::window::{Status, WindowKind, WindowResult};
+
+use super::LakeError;
+use super::Table;
+use super::file::Columns;
+use super::fixture::{Edge, Entry, Failures, Rig, T0, catalogue, entry, fleet};
+use super::read::Filter;
+use super::verify::verify;
+use super::writer::Hook;
+
+async fn rows(
+    rig: &Rig,
+    table: Table,
+    mut each: impl FnMut(&Columns, usize) -> Result<(), LakeError>,
+) -> usize {
+    let view = rig.lake().view().await.unwrap();
+    let mut n = 0;
+    view.scan_all(
+        table,
+        &Filter::default(),
+        &mut |batch: &RecordBatch, file| {
+            let columns = Columns::new(batch, &file.path);
+            for i in 0..batch.num_rows() {
+                each(&columns, i)?;
+                n += 1;
+            }
+            Ok(())
+        },
+    )
+    .await
+    .unwrap();
+    n
+}
+
+fn log_of(values: Vec<Vec<u8>>) -> Vec<Entry> {
+    let entry = |(i, value)| Entry {
+        time: T0 + i as i64 * SECOND_US,
+        key: "T1".to_owned(),
+        value,
+    };
+    values.into_iter().enumerate().map(entry).collect()
+}
+
+fn feature(revision: u32, status: Status) -> FeatureRow {
+    let fleet = fleet();
+    let sums = Aggregate::Sums {
+        sum: 60,
+        sum_sq: 1_400,
+        min: 10,
+        max: 30,
+    };
+    let aggregate = |channel, value| ChannelAggregate {
+        channel: ChannelId(channel),
+        n: 3,
+        bad: 1,
+        value,
+    };
+    FeatureRow {
+        turbine: TurbineId::new("T1").unwrap(),
+        farm: Some(FarmId::new("north").unwrap()),
+        position: 77,
+        log_time: LogTime(T0),
+        catalogue: catalogue(&fleet).hash.0,
+        result: WindowResult {
+            kind: WindowKind::FiveMinutes,
+            start: EventTime(T0 - 300 * SECOND_US),
+            revision,
+            partial: false,
+            status,
+            sources: Sources(vec![(Epoch([1; 16]), vec![SeqRange::new(2, 9).unwrap()])]),
+            late: 2,
+            channels: vec![
+                aggregate(1, sums),
+                aggregate(2, Aggregate::States(vec![(4, 3)])),
+            ],
+        },
+    }
+}
+
+#[tokio::test]
+async fn a_window_is_a_row_for_each_channel() {
+    let loss = Loss {
+        epoch: Epoch([1; 16]),
+        seqs: SeqRange::new(5, 6),
+        reason: Some(LossReason::Evicted),
+    };
+    let log = log_of(vec![
+        feature(1, Status::Provisional).encode(),
+        feature(2, Status::WithLoss(vec![loss])).encode(),
+    ]);
+    let mut rig = Rig::new(60);
+    rig.drive(Topic::Features, &log, Failures::none()).await;
+    let mut seen = Vec::new();
+    let n = rows(&rig, Table::Features, |c, i| {
+        let text = |name: &str| Ok::<_, LakeError>(c.names(name)?.get(i).map(str::to_owned));
+        let float = |name: &str| {
+            let column = c.numbers::<Float64Type>(name)?;
+            Ok::<_, LakeError>(column.iter().nth(i).flatten())
+        };
+        assert_eq!(text("turbine")?.as_deref(), Some("T1"));
+        assert_eq!(text("window")?.as_deref(), Some("5m"));
+        assert_eq!(c.times("start")?.value(i), T0 - 300 * SECOND_US);
+        assert_eq!(c.times("end")?.value(i), T0);
+        assert_eq!(c.numbers::<UInt64Type>("n")?.value(i), 3);
+        assert_eq!(c.numbers::<UInt64Type>("position")?.value(i), 77);
+        let sources = text("sources")?.unwrap_or_default();
+        assert!(sources.contains("\"first\":2"), "{sources}");
+        seen.push((
+            text("channel")?.unwrap_or_default(),
+            c.numbers::<UInt32Type>("revision")?.value(i),
+            text("status")?.unwrap_or_default(),
+            text("losses")?.is_some(),
+            float("mean")?,
+            float("min")?,
+            float("max")?,
+            float("std")?.map(|v| (v * 1e6).round()),
+        ));
+        Ok(())
+    })
+    .await;
+    assert_eq!(n, 4);
+    let std = Some(816_497.0); // sqrt(200 / 3) / 10
+    let name = |s: &str| s.to_owned();
+    let (mean, min, max) = (Some(2.0), Some(1.0), Some(3.0));
+    assert_eq!(
+        seen,
+        [
+            (
+                name("active_power"),
+                1,
+                name("provisional"),
+                false,
+                mean,
+                min,
+                max,
+                std
+            ),
+            (
+                name("active_power"),
+                2,
+                name("with_loss"),
+                true,
+                mean,
+                min,
+                max,
+                std
+            ),
+            (
+                name("oil_temperature"),
+                1,
+                name("provisional"),
+                false,
+                None,
+                None,
+                None,
+                None
+            ),
+            (
+                name("oil_temperature"),
+                2,
+                name("with_loss"),
+                true,
+                None,
+                None,
+                None,
+                None
+            ),
+        ]
+    );
+}
+
+fn alert(revision: u32) -> AlertEvent {
+    AlertEvent {
+        v: 1,
+        alert: "a1".to_owned(),
+        episode: "e1".to_owned(),
+        merged_into: None,
+        revision,
+        state: AlertState::Confirmed,
+        turbine: TurbineId::new("T1").unwrap(),
+        farm: None,
+        rule: "hot".to_owned(),
+        cause: "bearing".to_owned(),
+        level: Level::Alarm,
+        direction: Direction::High,
+        channel: "oil_temperature".to_owned(),
+        unit: "degC".to_owned(),
+        value: 81.5,
+        limit: 80.0,
+        score: None,
+        operating_state: Some(3),
+        first: EventTime(T0),
+        last: EventTime(T0 + 5),
+        window: AlertWindow {
+            kind: "live".to_owned(),
+            start: EventTime(T0),
+            end: EventTime(T0 + 9),
+            revision: 0,
+        },
+        sources: Vec::new(),
+        config_version: 3,
+        position: 12,
+        log_time: LogTime(T0),
+        detail: "too hot".to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn alerts_and_dead_letters_are_kept_whole() {
+    let log = log_of(vec![alert(1).encode(), alert(2).encode()]);
+    let mut rig = Rig::new(60);
+    rig.drive(Topic::Alerts, &log, Failures::none()).await;
+    let n = rows(&rig, Table::Alerts, |c, i| {
+        assert_eq!(c.names("state")?.get(i), Some("confirmed"));
+        assert_eq!(c.names("level")?.get(i), Some("alarm"));
+        assert_eq!(c.names("merged_into")?.get(i), None);
+        assert_eq!(c.numbers::<Float64Type>("value")?.value(i), 81.5);
+        assert_eq!(c.numbers::<UInt32Type>("revision")?.value(i), i as u32 + 1);
+        assert_eq!(c.times("last")?.value(i), T0 + 5);
+        Ok(())
+    })
+    .await;
+    assert_eq!(n, 2);
+    let letter = DeadLetter {
+        meta: DeadLetterMeta {
+            stage: "ingest".to_owned(),
+            reason: Reason::Malformed,
+            detail: "no record".to_owned(),
+            gateway: Some(GatewayId::new("GW1").unwrap()),
+            turbine: None,
+            epoch: Some(Epoch([4; 16])),
+            seq: Some(Seq(6)),
+            readings: None,
+            sha256: "00".to_owned(),
+            mqtt_topic: Some("wl1/up/x".to_owned()),
+            position: None,
+            log_time: None,
+        },
+        bytes: vec![0, 255, 7],
+    };
+    rig.committed = None;
+    rig.drive(
+        Topic::DeadLetter,
+        &log_of(vec![letter.encode()]),
+        Failures::none(),
+    )
+    .await;
+    let n = rows(&rig, Table::DeadLetter, |c, i| {
+        assert_eq!(c.names("reason")?.get(i), Some("malformed"));
+        assert_eq!(c.names("gateway")?.get(i), Some("GW1"));
+        assert_eq!(c.names("turbine")?.get(i), None);
+        assert_eq!(c.numbers::<UInt64Type>("seq")?.value(i), 6);
+        assert_eq!(c.bytes("bytes")?.value(i), [0, 255, 7]);
+        Ok(())
+    })
+    .await;
+    assert_eq!(n, 1);
+}
+
+#[tokio::test]
+async fn an_entry_of_another_kind_stops_the_lake() {
+    let log = log_of(vec![b"?".to_vec()]);
+    for topic in [Topic::Features, Topic::Alerts, Topic::DeadLetter] {
+        let mut rig = Rig::new(60);
+        let e = rig
+            .run_once(topic, &log, Hook::default())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                &e,
+                LakeError::Damaged {
+                    what: "its form",
+                    ..
+                }
+            ),
+            "{e}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn verify_names_all_that_is_wrong() {
+    let fleet = fleet();
+    let (mut edge, open) = Edge::open(&fleet, "T1", 1, None);
+    let mut log = vec![entry(T0, &edge, &open)];
+    for i in 0..20 {
+        let record = edge.slice(10);
+        log.push(entry(T0 + (i + 1) * 10 * SECOND_US, &edge, &record));
+    }
+    let record = edge.seal();
+    log.push(entry(T0 + 210 * SECOND_US, &edge, &record));
+    let mut rig = Rig::new(60);
+    rig.drive(Topic::Telemetry, &log, Failures::none()).await;
+    let report = verify(&rig.lake(), None).await.unwrap();
+    assert!(report.holds(), "{report:?}");
+    assert_eq!((report.cuts, report.files), (4, 8));
+    assert_eq!((report.turbines, report.records, report.seals), (1, 22, 1));
+    assert_eq!(report.rows, 22 + 600);
+    let mut out = Vec::new();
+    report.print(&mut out).unwrap();
+    assert!(
+        String::from_utf8(out)
+            .unwrap()
+            .ends_with("1 seals: all holds\n")
+    );
+    let view = rig.lake().view().await.unwrap();
+    for file in view
+        .files(Table::Readings, &Filter::default())
+        .iter()
+        .take(2)
+    {
+        std::fs::write(rig.dir.path().join(&file.path), b"PAR1").unwrap();
+    }
+    let report = verify(&rig.lake(), Some("T1")).await.unwrap();
+    assert_eq!(report.wrong.len(), 2);
+    assert!(report.wrong[0].contains("length: expected"), "{report:?}");
+}
+
+mod role {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::time::Duration;
+
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::lake::{Lake, LakeMetrics, LakeRole};
+    use crate::log::sqlite::{SqliteLog, SqliteLogSettings};
+    use crate::log::{Group, Log, NewEntry, Offset, PartitionId, TopicPartition};
+    use crate::stop::Stopper;
+
+    /// A log whose clock the test sets.
+    struct Clocked {
+        log: Arc<SqliteLog>,
+        now: Arc<AtomicI64>,
+    }
+
+    impl Clocked {
+        fn open(dir: &Path) -> Self {
+            let now = Arc::new(AtomicI64::new(T0));
+            let clock = Arc::clone(&now);
+            let settings = SqliteLogSettings {
+                path: dir.join("log.db"),
+                partitions: 1,
+                writer: 1,
+                bytes_max: None,
+            };
+            let wall =
+                Box::new(move || windlass_shared::time::WallTime(clock.load(Ordering::SeqCst)));
+            let log = SqliteLog::open(&settings, wall).unwrap();
+            Self {
+                log: Arc::new(log),
+                now,
+            }
+        }
+        async fn append(&self, at: i64, topic: crate::log::Topic, e: Entry) {
+            self.now.store(at, Ordering::SeqCst);
+            let to = TopicPartition::new(topic, PartitionId(0));
+            let new = NewEntry {
+                to,
+                key: e.key,
+                value: e.value,
+            };
+            self.log.append(vec![new]).await.unwrap();
+        }
+        fn committed(&self, topic: crate::log::Topic) -> u64 {
+            let at = TopicPartition::new(topic, PartitionId(0));
+            let committed = self.log.committed(Group::Lake, at).unwrap();
+            committed.map_or(Offset(0), |c| c.next).0
+        }
+    }
+
+    async fn until(what: &str, mut done: impl FnMut() -> bool) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        for _ in 0..3_000 {
+            if done() {
+                return;
+            }
+            ticks.tick().await;
+        }
+        panic!("not within 30 s: {what}");
+    }
+
+    fn start(
+        clocked: &Clocked,
+        rig: &Rig,
+    ) -> (
+        Stopper,
+        LakeMetrics,
+        tokio::task::JoinHandle<Result<(), String>>,
+    ) {
+        let metrics = LakeMetrics::default();
+        let role = LakeRole {
+            log: clocked.log.clone(),
+            store: rig.setup.store.clone(),
+            fleet: fleet(),
+            cuts: rig.setup.cuts.clone(),
+            skew_max_us: rig.setup.skew_max_us,
+            metrics: metrics.clone(),
+        };
+        let (stopper, stop) = Stopper::new();
+        let runtime = Handle::current();
+        let run = tokio::task::spawn_blocking(move || {
+            role.run(&runtime, &stop).map_err(|e| e.to_string())
+        });
+        (stopper, metrics, run)
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn it_follows_the_log_and_goes_on_after_a_stop() {
+        use crate::log::Topic as T;
+        let rig = Rig::new(60);
+        let dir = tempfile::tempdir().unwrap();
+        let clocked = Clocked::open(dir.path());
+        let (stopper, _, run) = start(&clocked, &rig);
+        let (mut edge, open) = Edge::open(&fleet(), "T1", 1, None);
+        let first = T0 + 5 * SECOND_US;
+        clocked
+            .append(first, T::Telemetry, entry(T0, &edge, &open))
+            .await;
+        clocked
+            .append(first, T::Alerts, log_of(vec![alert(1).encode()]).remove(0))
+            .await;
+        let record = edge.slice(10);
+        let second = entry(T0, &edge, &record);
+        // a minute later: the telemetry cut ends with this entry, the alerts' with the time that it shows
+        let later = T0 + 63 * SECOND_US;
+        clocked.append(later, T::Telemetry, second).await;
+        until("cuts of both topics", || {
+            clocked.committed(T::Telemetry) == 1 && clocked.committed(T::Alerts) == 1
+        })
+        .await;
+        stopper.stop();
+        run.await.unwrap().unwrap();
+        let (stopper, metrics, run) = start(&clocked, &rig);
+        clocked
+            .append(
+                later + 60 * SECOND_US,
+                T::Telemetry,
+                super::super::fixture::tick(0),
+            )
+            .await;
+        until("the second cut", || clocked.committed(T::Telemetry) == 2).await;
+        stopper.stop();
+        run.await.unwrap().unwrap();
+        let mut text = String::new();
+        let mut registry = prometheus_client::registry::Registry::default();
+        registry.register("entries", "of cuts", metrics.entries.clone());
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        assert!(
+            text.contains("entries_total{topic=\"telemetry\"} 1\n"),
+            "{text}"
+        );
+        let view = Lake::new(rig.setup.store.clone()).view().await.unwrap();
+        let readings = view.files(Table::Readings, &Filter::default());
+        assert_eq!(readings.iter().map(|f| f.rows).sum::<u64>(), 30);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_store_that_fails_is_tried_again() {
+        use crate::log::Topic as T;
+        let rig = Rig::new(60);
+        let dir = tempfile::tempdir().unwrap();
+        let clocked = Clocked::open(dir.path());
+        // no folder can be made where a file is
+        let in_the_way = rig.dir.path().join("batches");
+        std::fs::write(&in_the_way, b"").unwrap();
+        let (stopper, metrics, run) = start(&clocked, &rig);
+        let (edge, open) = Edge::open(&fleet(), "T1", 1, None);
+        clocked
+            .append(T0, T::Telemetry, entry(T0, &edge, &open))
+            .await;
+        let tick = super::super::fixture::tick(0);
+        clocked
+            .append(T0 + 60 * SECOND_US, T::Telemetry, tick)
+            .await;
+        until("two failures", || metrics.retries.get() >= 2).await;
+        assert_eq!(clocked.committed(T::Telemetry), 0);
+        std::fs::remove_file(&in_the_way).unwrap();
+        until("the cut", || clocked.committed(T::Telemetry) == 1).await;
+        stopper.stop();
+        run.await.unwrap().unwrap();
+        assert!(verify(&rig.lake(), None).await.unwrap().holds());
+    }
+}

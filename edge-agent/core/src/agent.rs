@@ -151,6 +151,10 @@ impl AgentCore {
             let held = recovered.turbines.iter().find(|t| t.turbine == id);
             let mut turbine = Turbine::new(id.clone(), &self.settings, held);
             turbine.gaps = eviction::corrupt_gaps(held, self.settings.recording.gap_ranges_max);
+            if !turbine.gaps.is_empty() && !turbine.configured {
+                // no source will ever open an epoch for it
+                self.commits.wanted(now, false);
+            }
             self.turbines.insert(id, turbine);
         }
         self.forwarder.start(now, self.turbines.keys().cloned());

@@ -8,20 +8,21 @@
 //! a turbine marked for another one); a PUBACK frees a slot and nothing else; losing the link forgets everything but the
 //! rows on disk; memory is bounded by the settings.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+mod lanes;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
 use windlass_shared::id::{Epoch, GatewayId, RecordId, Seq, SeqRange, TurbineId};
 use windlass_shared::time::MonoTime;
 use windlass_shared::wire;
 
+use crate::backoff::Backoff;
 use crate::bucket::Bucket;
 use crate::input::{Now, PublishId};
 use crate::output::{AgentEvent, LoadRequest, Output};
 use crate::settings::UplinkSettings;
 use crate::store::{NewRow, RowKind, StoredRow};
+use lanes::{Flight, Lane, Queued, Scan, Window};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Link {
@@ -30,49 +31,13 @@ enum Link {
     Online { since: MonoTime },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lane {
-    Live,
-    Backlog,
-}
-
-#[derive(Clone, Debug)]
-struct Queued {
-    id: RecordId,
-    payload: Arc<[u8]>,
-    attempts: u32,
-}
-
-#[derive(Debug)]
-struct Flight {
-    queued: Queued,
-    lane: Lane,
-    deadline: MonoTime,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Scan {
-    after: Option<(Epoch, Seq)>,
-    /// Nothing was behind `after` when it was read.
-    ended: bool,
-    /// Rows before `after` became unsent: once more from the start.
-    again: bool,
-}
-
-#[derive(Debug, Default)]
-struct Window {
-    records: usize,
-    bytes: u64,
-}
-
 /// Sends what is committed.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     settings: UplinkSettings,
     gateway: GatewayId,
-    rng: ChaCha8Rng,
     link: Link,
-    failures: u32,
+    backoff: Backoff,
     budget: Bucket,
     backlog_share: Bucket,
     opens: BTreeMap<TurbineId, Queued>,
@@ -102,13 +67,12 @@ impl Forwarder {
                 settings.budget_bytes_per_s * settings.backlog_share_permille / 1000,
                 settings.burst_bytes * settings.backlog_share_permille / 1000,
             ),
+            backoff: Backoff::new(seed, settings.retry_delay_us, settings.retry_delay_max_us),
             settings,
             gateway,
-            rng: ChaCha8Rng::from_seed(seed),
             link: Link::Offline {
                 retry_at: MonoTime(0),
             },
-            failures: 0,
             opens: BTreeMap::new(),
             live: VecDeque::new(),
             live_bytes: 0,
@@ -128,10 +92,10 @@ impl Forwarder {
         }
     }
 
-    /// Begins to connect, at a moment of its own so that a farm after a power cut does not come as one.
+    /// Begins to connect, at a moment of its own.
     pub fn start(&mut self, now: Now, turbines: impl Iterator<Item = TurbineId>) {
         self.scans = turbines.map(|t| (t, Scan::default())).collect();
-        let wait = self.rng.random_range(0..=self.settings.retry_delay_us);
+        let wait = self.backoff.at_start_us();
         self.link = Link::Offline {
             retry_at: now.mono.plus_us(wait),
         };
@@ -172,16 +136,12 @@ impl Forwarder {
         match self.link {
             Link::Offline { .. } => return,
             Link::Online { since } if now.mono.since_us(since) >= self.settings.stable_after_us => {
-                self.failures = 0;
+                self.backoff.reset();
             }
             _ => {}
         }
         self.forget();
-        let exponent = self.failures.min(20);
-        let delay =
-            (self.settings.retry_delay_us << exponent).min(self.settings.retry_delay_max_us);
-        let wait = self.rng.random_range(delay / 2..=delay);
-        self.failures = self.failures.saturating_add(1);
+        let wait = self.backoff.next_us();
         self.link = Link::Offline {
             retry_at: now.mono.plus_us(wait),
         };

@@ -8,6 +8,7 @@
 //! [`CommitBatch`] that holds it is confirmed. No clock, no runtime, no file is reachable from this crate.
 
 mod agent;
+mod backoff;
 mod batch;
 mod bucket;
 mod budget;

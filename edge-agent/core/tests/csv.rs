@@ -1,8 +1,10 @@
 //! Files become readings: shapes, odd rows, any cut of the bytes, restarts at any moment.
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 mod world;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use proptest::prelude::*;
 use windlass_edge_core::csv_replay::{
@@ -186,17 +188,22 @@ fn file(times: &[(bool, u16)]) -> Vec<u8> {
     let mut text = String::from("who,at,power,strain\n");
     for (i, (first, time)) in times.iter().enumerate() {
         let who = if *first { "A" } else { "B" };
-        text += &format!("{who},{},{i},{}.5\n", 1_000_000 + i64::from(*time), i * 2);
+        writeln!(
+            text,
+            "{who},{},{i},{}.5",
+            1_000_000 + i64::from(*time),
+            i * 2
+        )
+        .unwrap();
     }
     text.into_bytes()
 }
 
+type Delivered = BTreeMap<TurbineId, (Vec<Reading>, EventTime)>;
+
 /// What a replay delivers when its bytes come in pieces.
-fn in_pieces(
-    text: &[u8],
-    pieces: &[usize],
-) -> (BTreeMap<TurbineId, (Vec<Reading>, EventTime)>, Vec<u8>) {
-    let mut all: BTreeMap<TurbineId, (Vec<Reading>, EventTime)> = BTreeMap::new();
+fn in_pieces(text: &[u8], pieces: &[usize]) -> (Delivered, Vec<u8>) {
+    let mut all = Delivered::new();
     let mut replay = CsvReplay::begin(wide(), text, None, Pace::unbounded()).unwrap();
     let mut position = Vec::new();
     let mut pieces = pieces.iter().cycle();

@@ -1,4 +1,5 @@
 //! The disk budget: what leaves, in which order, and that its loss is numbered.
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 mod world;
 
@@ -105,7 +106,7 @@ fn a_gap_tells_what_was_in_the_records_that_left() {
         for range in gap.ranges {
             ranges += 1;
             let seqs = range.seqs.first.0..=range.seqs.last.0;
-            let lost: Vec<_> = seqs
+            let records: Vec<_> = seqs
                 .map(|seq| {
                     let mut id = record.header.id.clone();
                     id.epoch = gap.epoch;
@@ -117,15 +118,15 @@ fn a_gap_tells_what_was_in_the_records_that_left() {
                 Body::Batch(b) => b.raw.len() as u64,
                 _ => 0,
             };
-            assert_eq!(range.readings, Some(lost.iter().map(count).sum()));
-            let last = lost.last().unwrap();
+            assert_eq!(range.readings, Some(records.iter().map(count).sum()));
+            let last = records.last().unwrap();
             let stamps = last.header.stamps;
             assert_eq!(range.end, Some((stamps.ceiling, stamps.frontier)));
             // single records and restated ranges have none: their neighbours tell
             let Some((before, after)) = range.heads else {
                 continue;
             };
-            assert_eq!(before, lost[0].header.prev_head);
+            assert_eq!(before, records[0].header.prev_head);
             let hash = windlass_shared::wire::hash(&w.ever[&last.header.id]);
             assert_eq!(
                 after,

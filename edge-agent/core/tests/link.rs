@@ -1,4 +1,5 @@
 //! The forwarder: lanes, windows, acknowledgements, resends; and, whatever link and cloud do, that everything arrives.
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 mod world;
 
@@ -211,13 +212,13 @@ fn a_resend_is_answered_by_the_record_or_by_a_gap() {
     w.store.apply(&batch).unwrap();
     w.input(resend(&id, 1, 5));
     w.run(5 * SECOND);
-    let lost: Vec<_> = w
+    let evicted: Vec<_> = w
         .declared_lost()
         .into_iter()
         .filter(|(e, _)| *e == id.epoch)
         .map(|(_, s)| s.0)
         .collect();
-    assert_eq!(lost, [2, 3, 4]);
+    assert_eq!(evicted, [2, 3, 4]);
     assert_eq!(w.unacked(), []);
 }
 

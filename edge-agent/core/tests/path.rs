@@ -1,4 +1,5 @@
 //! The plain path: readings, commits, publishes, acknowledgements; epochs, stops, clocks.
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 mod world;
 
@@ -245,6 +246,165 @@ fn a_clean_stop_commits_everything() {
     assert!(w.store.recovered().clean);
     assert_eq!(w.store.rows().last().unwrap().meta.kind, RowKind::Seal);
     assert_eq!(w.core.next_deadline(), None);
+}
+
+#[test]
+fn a_restored_backup_never_uses_a_number_again() {
+    let mut w = World::new(settings(&["T1"], SourceKind::Live), 1);
+    w.start_live();
+    w.live_for(10);
+    let backup = w.store.clone();
+    w.live_for(10);
+    w.restart(2);
+    w.start_live();
+    w.live_for(10);
+    w.store = backup;
+    w.restart(3);
+    w.start_live();
+    // the world checks that no identity is ever given twice
+    w.live_for(10);
+    w.run(5 * SECOND);
+    let epochs: std::collections::BTreeSet<_> = w.ever.keys().map(|id| id.epoch).collect();
+    assert_eq!(epochs.len(), 3);
+    assert_eq!(w.unacked(), []);
+}
+
+#[test]
+fn what_a_damaged_store_lost_is_declared() {
+    let mut w = World::new(settings(&["T1"], SourceKind::Live), 1);
+    w.start_live();
+    w.live_for(10);
+    let mut recovered = w.store.recovered();
+    let held = &mut recovered.turbines[0].epochs[0];
+    held.whole = false;
+    held.missing = vec![windlass_shared::id::SeqRange::new(3, 5).unwrap()];
+    let damaged = held.epoch;
+    w.core = windlass_edge_core::AgentCore::new(w.settings.clone(), [7; 32]);
+    w.online = false;
+    w.input(Input::Start(recovered));
+    w.start_live();
+    w.run(SECOND);
+    let records = w.records();
+    let of = |n: usize| &records[records.len() - n].body;
+    let Body::Open(open) = of(2) else {
+        panic!("{:?}", of(2))
+    };
+    let before = open.predecessor.clone().unwrap();
+    assert_eq!(
+        (before.epoch, before.last_seq, before.ceiling),
+        (damaged, None, None)
+    );
+    let Body::Gap(gap) = of(1) else {
+        panic!("{:?}", of(1))
+    };
+    assert_eq!(gap.reason, windlass_shared::record::LossReason::Corrupt);
+    assert_eq!(gap.epoch, damaged);
+    assert_eq!(
+        gap.ranges[0].seqs,
+        windlass_shared::id::SeqRange::new(3, 5).unwrap()
+    );
+}
+
+#[test]
+fn refused_readings_are_told_and_others_are_kept() {
+    let mut w = World::new(settings(&["T1"], SourceKind::Live), 1);
+    w.start_live();
+    w.run(SECOND);
+    let t = w.now.wall.0;
+    let unknown = reading(windlass_shared::id::ChannelId(99), t, 1);
+    let mut input = |turbine, readings| {
+        w.input(Input::Readings {
+            turbine,
+            source: live(),
+            readings,
+            position: None,
+            complete_until: EventTime(t + 1),
+        });
+    };
+    let untimed = reading(POWER, -1, 1);
+    input(
+        turbine("T1"),
+        vec![unknown, untimed, unknown, reading(POWER, t, 7)],
+    );
+    input(turbine("T9"), vec![unknown, unknown]);
+    w.live_for(5);
+    let told = |event: &AgentEvent| w.events.contains(event);
+    assert!(told(&AgentEvent::UnknownChannel {
+        turbine: turbine("T1"),
+        source: live(),
+        channel: windlass_shared::id::ChannelId(99),
+        example: unknown,
+        count: 2,
+    }));
+    assert!(told(&AgentEvent::Untimed {
+        turbine: turbine("T1"),
+        source: live(),
+        example: untimed,
+        count: 1,
+    }));
+    assert!(told(&AgentEvent::Unassigned {
+        turbine: turbine("T9"),
+        source: live(),
+        count: 2,
+    }));
+    let seven = w
+        .records()
+        .into_iter()
+        .any(|r| matches!(r.body, Body::Batch(b) if b.raw.contains(&7)));
+    assert!(seven);
+}
+
+#[test]
+fn values_become_what_their_channel_carries() {
+    use windlass_edge_core::{Reading, Value};
+    use windlass_shared::record::Quality;
+    let mut w = World::new(settings(&["T1"], SourceKind::Live), 1);
+    w.start_live();
+    w.run(SECOND);
+    let t = EventTime(w.now.wall.0);
+    let make = |channel, value| Reading {
+        channel,
+        time: t,
+        value,
+        quality: Quality::Good,
+    };
+    let readings = vec![
+        make(POWER, Value::Float(12.34)),
+        make(VIBRATION, Value::Float(f64::NAN)),
+        make(STRAIN, Value::Float(f64::NEG_INFINITY)),
+        make(OIL, Value::Float(1e300)),
+        make(ALARM, Value::Int(-5)),
+    ];
+    w.input(Input::Readings {
+        turbine: turbine("T1"),
+        source: live(),
+        readings,
+        position: None,
+        complete_until: t,
+    });
+    w.input(Input::Stop);
+    w.run(SECOND);
+    let mut found = Vec::new();
+    for record in w.records() {
+        if let Body::Batch(batch) = record.body {
+            for block in &batch.blocks {
+                for (i, column) in block.columns.iter().enumerate() {
+                    let marks = block.quality.iter().find(|q| usize::from(q.column) == i);
+                    let quality = marks.map_or(Quality::Good, |q| q.quality);
+                    found.push((column.channel, batch.raw[column.at as usize], quality));
+                }
+            }
+        }
+    }
+    found.sort_unstable();
+    let expected = [
+        (POWER, 123, Quality::Good),
+        (OIL, 0, Quality::OutOfRange),
+        (ALARM, -5, Quality::Good),
+        (VIBRATION, 0, Quality::NotANumber),
+        (STRAIN, 0, Quality::OutOfRange),
+    ];
+    assert_eq!(found, expected);
 }
 
 #[test]

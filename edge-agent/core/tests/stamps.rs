@@ -1,5 +1,6 @@
 //! Stamps by brute force: over any readings, slices, crashes, clocks and evictions, what a record's stamps claim is true of
 //! the whole sequence that was ever committed.
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 mod world;
 

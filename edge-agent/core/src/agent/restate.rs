@@ -75,11 +75,15 @@ impl AgentCore {
     }
 }
 
-type Said = BTreeMap<(Epoch, LossReason), Vec<(GapRange, Class)>>;
+/// Which epoch's seqs, and why they are lost.
+type Subject = (Epoch, LossReason);
+/// Lost seqs and the class of what they held.
+type Range = (GapRange, Class);
+type Said = BTreeMap<Subject, Vec<Range>>;
 
 /// All that a row declares lost, itself included. `None`: it cannot be read back, and goes on saying what it says by
 /// staying.
-fn said(row: &StoredRow) -> Option<Vec<((Epoch, LossReason), (GapRange, Class))>> {
+fn said(row: &StoredRow) -> Option<Vec<(Subject, Range)>> {
     let meta = &row.meta;
     let mut said = Vec::new();
     match wire::decode(&row.payload).ok()?.body {
@@ -105,9 +109,9 @@ fn said(row: &StoredRow) -> Option<Vec<((Epoch, LossReason), (GapRange, Class))>
 }
 
 /// Sorts, and joins what touches or overlaps.
-fn join(mut ranges: Vec<(GapRange, Class)>) -> Vec<(GapRange, Class)> {
+fn join(mut ranges: Vec<Range>) -> Vec<Range> {
     ranges.sort_by_key(|(r, _)| (r.seqs.first, r.seqs.last));
-    let mut joined: Vec<(GapRange, Class)> = Vec::new();
+    let mut joined: Vec<Range> = Vec::new();
     for (range, class) in ranges {
         match joined.last_mut() {
             Some((last, c)) if range.seqs.first.0 <= last.seqs.last.0 + 1 => {

@@ -3,6 +3,8 @@
 //! Checks on the way, in every test: nothing is published before it is durable, bytes of an identity never change, never
 //! two commits at a time.
 #![allow(dead_code)] // each test file uses its part
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
+#![allow(clippy::struct_excessive_bools)] // switches of a test bench
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

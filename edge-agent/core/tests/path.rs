@@ -276,6 +276,7 @@ fn what_a_damaged_store_lost_is_declared() {
     w.live_for(10);
     let mut recovered = w.store.recovered();
     let held = &mut recovered.turbines[0].epochs[0];
+    let last = held.last_seq;
     held.whole = false;
     held.missing = vec![windlass_shared::id::SeqRange::new(3, 5).unwrap()];
     let damaged = held.epoch;
@@ -292,7 +293,7 @@ fn what_a_damaged_store_lost_is_declared() {
     let before = open.predecessor.clone().unwrap();
     assert_eq!(
         (before.epoch, before.last_seq, before.ceiling),
-        (damaged, None, None)
+        (damaged, Some(last), None)
     );
     let Body::Gap(gap) = of(1) else {
         panic!("{:?}", of(1))

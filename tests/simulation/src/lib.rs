@@ -8,7 +8,9 @@ pub mod faults;
 pub mod gateway;
 pub mod heap;
 pub mod oracle;
+pub mod planted;
 pub mod recount;
+pub mod runner;
 pub mod sinks;
 pub mod world;
 

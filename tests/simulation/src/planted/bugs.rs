@@ -12,16 +12,19 @@ pub struct Bug {
 pub const BUGS: &[Bug] = &[
     Bug {
         name: "dedupe forgotten after recovery",
-        changes: &[(
-            "cloud-aggregator/core/src/task/snapshot.rs",
-            "let state: State =\n            postcard::from_bytes(payload).map_err(|e| RestoreError::Damaged(e.to_string()))?;",
-            "let mut state: State =\n            postcard::from_bytes(payload).map_err(|e| RestoreError::Damaged(e.to_string()))?;\n        \
+        changes: &[
+            (
+                "cloud-aggregator/core/src/task/snapshot.rs",
+                "let state: State =\n            postcard::from_bytes(payload).map_err(|e| RestoreError::Damaged(e.to_string()))?;",
+                "let mut state: State =\n            postcard::from_bytes(payload).map_err(|e| RestoreError::Damaged(e.to_string()))?;\n        \
              for turbine in state.turbines.values_mut() { Arc::make_mut(turbine).forget_coverage(); }",
-        ), (
-            "cloud-aggregator/core/src/task/turbine.rs",
-            "impl Turbine {",
-            "impl Turbine {\n    pub fn forget_coverage(&mut self) { self.coverage = Coverage::default(); }\n",
-        )],
+            ),
+            (
+                "cloud-aggregator/core/src/task/turbine.rs",
+                "impl Turbine {",
+                "impl Turbine {\n    pub fn forget_coverage(&mut self) { self.coverage = Coverage::default(); }\n",
+            ),
+        ],
     },
     Bug {
         name: "acknowledged before the log has it (the broker's PUBACK is believed)",

@@ -123,7 +123,7 @@ impl Counts {
 /// seen alone and together.
 #[derive(Debug)]
 pub struct Rates {
-    rates: BTreeMap<Fault, f64>,
+    of: BTreeMap<Fault, f64>,
     rng: ChaCha8Rng,
     /// Off in the healed phase.
     pub active: bool,
@@ -135,7 +135,7 @@ impl Rates {
     /// Draws a rate for every fault from `seed`.
     pub fn new(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed ^ 0xfau64.rotate_left(40));
-        let rates = Fault::ALL
+        let of = Fault::ALL
             .into_iter()
             .map(|f| {
                 (
@@ -149,7 +149,7 @@ impl Rates {
             })
             .collect();
         Self {
-            rates,
+            of,
             rng,
             active: true,
             counts: Counts::default(),
@@ -157,7 +157,7 @@ impl Rates {
     }
     /// Does `fault` happen now? `usual` is its probability at rate 1.
     pub fn strikes(&mut self, fault: Fault, usual: f64) -> bool {
-        let p = (self.rates.get(&fault).copied().unwrap_or(0.0) * usual).min(0.9);
+        let p = (self.of.get(&fault).copied().unwrap_or(0.0) * usual).min(0.9);
         // the draw is made in any case, so that switching one fault off does not change the others
         let hit = self.rng.random_bool(p) && self.active;
         if hit {

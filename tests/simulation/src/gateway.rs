@@ -54,6 +54,9 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway that has not started, with an empty disk.
+    ///
+    /// # Panics
+    /// When a name is none.
     pub fn new(
         id: &str,
         turbines: &[&str],

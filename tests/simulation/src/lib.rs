@@ -1,7 +1,7 @@
 //! Deterministic simulation of Windlass: the real cores of agents and partitions in a world whose disk, network, log,
 //! sinks and clocks fail on purpose. One seed is one history of hours; the same seed always plays the same way.
 //!
-//! Run a seed again: `cargo xtask sim --seed N`.
+//! Run a seed again: `cargo xtask sim --seeds 1 --from N`.
 
 pub mod cloud;
 pub mod faults;
@@ -20,6 +20,9 @@ use windlass_shared::time::SECOND_US;
 pub use world::{Outcome, World};
 
 /// The fleet of the simulation: two gateways, three turbines, one channel of every kind.
+///
+/// # Panics
+/// When the simulation's own files are wrong.
 pub fn fleet() -> Fleet {
     let profile = include_str!("../profile.toml").to_owned();
     Fleet::parse(

@@ -95,9 +95,9 @@ fn copy_dir(from: &Path, to: &Path) -> Result<()> {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
-            copy_dir(&from, &to)?
+            copy_dir(&from, &to)?;
         } else {
-            copy_file(&from, &to)?
+            copy_file(&from, &to)?;
         }
     }
     Ok(())

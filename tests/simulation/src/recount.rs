@@ -98,8 +98,8 @@ fn counted_records(end: &End, log: &Log) -> Result<BTreeMap<RecordId, Record>, S
                 ));
             }
         }
-        if !out.contains_key(&id) {
-            out.insert(id, wire::decode(&bytes).map_err(|e| e.to_string())?);
+        if let std::collections::btree_map::Entry::Vacant(e) = out.entry(id) {
+            e.insert(wire::decode(&bytes).map_err(|e| e.to_string())?);
         }
     }
     for output in log.outputs.iter().filter(|o| o.topic == Topic::DeadLetter) {
@@ -274,7 +274,7 @@ fn results(end: &End) -> Result<BTreeMap<Key, Found>, String> {
                         (*sum, *sum_sq, Some(*min), Some(*max));
                 }
                 Aggregate::Latest { min, max, .. } if c.n > 0 => {
-                    (naive.min, naive.max) = (Some(*min), Some(*max))
+                    (naive.min, naive.max) = (Some(*min), Some(*max));
                 }
                 Aggregate::States(states) => naive.states = states.iter().copied().collect(),
                 _ => {}
@@ -335,7 +335,6 @@ fn compare(
         let due = frontier.is_some_and(|f| key.2.plus_us(key.1.len_us() + 300_000_000) <= f);
         match found.get(key) {
             None if due => return Err(format!("{key:?} has readings and was never emitted")),
-            None => {}
             Some(f) if due && f.window.channels != want.channels => {
                 return Err(format!(
                     "{key:?} is not what the log says: found {:?}, expected {:?}",
@@ -348,7 +347,7 @@ fn compare(
                     f.window.from, want.from
                 ));
             }
-            Some(_) => {}
+            _ => {}
         }
     }
     match found.keys().find(|k| !expected.contains_key(k)) {
@@ -416,16 +415,12 @@ fn explain(end: &End, key: &Key) -> String {
             _ => None,
         });
     format!(
-        "now {:?}; newest {:?}; faults {:?}; holes {:?}{}{}",
+        "now {:?}; newest {:?}; faults {:?}; holes {:?}; epochs {:?}{}",
         coverage.verdict(key.2, key.2.plus_us(key.1.len_us())),
         coverage.newest(),
         coverage.link_faults(),
         coverage.holes(8),
-        coverage
-            .epochs()
-            .iter()
-            .map(|e| format!("\n  {e:?}"))
-            .collect::<String>(),
+        coverage.epochs(),
         opens.collect::<String>(),
     )
 }

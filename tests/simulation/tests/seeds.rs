@@ -10,7 +10,7 @@ fn every_reading_counts_once_or_its_loss_is_recorded() {
     let total = play(1, 300, false, |seed, why| eprintln!("seed {seed}: {why}"));
     assert!(
         total.failed.is_empty(),
-        "{} seeds failed, the first: {:?}; again: cargo xtask sim --seed {}",
+        "{} seeds failed, the first: {:?}; again: cargo xtask sim --seeds 1 --from {}",
         total.failed.len(),
         total.failed[0],
         total.failed[0].0

@@ -1,0 +1,259 @@
+//! The cloud's side of the world: ingest, the log and its mirror, owners of partitions, sinks.
+
+use sha2::Digest;
+use windlass_cloud_core::ingest::{Checked, check};
+use windlass_cloud_core::output::FeatureRow;
+use windlass_cloud_core::topic::{Topic, partition_of};
+use windlass_shared::id::{GatewayId, RecordId, SeqRange};
+use windlass_shared::time::{SECOND_US, WallTime};
+use windlass_shared::window::Status;
+use windlass_shared::wire::{self, Ack, AckLevel, Control, Downlink, Logged};
+
+use super::{Check, Event, PARTITIONS, World};
+use crate::cloud::{LogEntry, recover};
+use crate::faults::Fault;
+use crate::gateway::BASE_US;
+
+impl World {
+    pub(super) fn append(&mut self, p: usize, key: &str, value: Vec<u8>) {
+        let jump = if self.heap.now() < self.log_jump_until {
+            7_200 * SECOND_US
+        } else {
+            0
+        };
+        let time = WallTime(BASE_US + self.heap.now() as i64 + jump);
+        self.trace.update(&value);
+        self.logs[p].entries.push(LogEntry {
+            time,
+            writer: 1,
+            key: key.to_owned(),
+            value,
+        });
+    }
+
+    pub(super) fn ingest(&mut self, topic: &str, payload: &[u8]) -> Check {
+        let (gateway, id, verdict) = match check(&self.fleet, topic, payload) {
+            Checked::Accept(a) => {
+                let p = partition_of(a.id.turbine.as_str(), PARTITIONS) as usize;
+                self.append(p, a.id.turbine.as_str(), a.logged);
+                (a.gateway, a.id, None)
+            }
+            Checked::Refuse(r) => {
+                let (Some(gateway), Some(id)) = (r.gateway.clone(), r.id.clone()) else {
+                    return Err(format!(
+                        "a record of the fleet was refused without an identity: {}",
+                        r.detail
+                    ));
+                };
+                let p = partition_of(id.turbine.as_str(), PARTITIONS) as usize;
+                if let Some(control) = r.control {
+                    self.append(p, id.turbine.as_str(), control);
+                }
+                self.refused_by_ingest.insert(id.clone());
+                (gateway, id, Some(r.detail))
+            }
+        };
+        if self.rates.strikes(Fault::IngestKilled, 0.002) {
+            return Ok(());
+        }
+        let level = if self.mirrored {
+            AckLevel::Logged
+        } else {
+            AckLevel::Safe
+        };
+        self.send_ack(&gateway, &id, level, verdict);
+        Ok(())
+    }
+
+    pub(super) fn send_ack(
+        &mut self,
+        gateway: &GatewayId,
+        id: &RecordId,
+        level: AckLevel,
+        verdict: Option<String>,
+    ) {
+        let ack = Ack {
+            turbine: id.turbine.clone(),
+            epoch: id.epoch,
+            ranges: vec![SeqRange::one(id.seq)],
+            level,
+            verdicts: verdict.into_iter().map(|v| (id.seq, v)).collect(),
+        };
+        self.send_down(
+            gateway,
+            &Downlink {
+                acks: vec![ack],
+                ..Downlink::default()
+            },
+        );
+    }
+
+    /// The mirror catches up; what it has is safe. Sometimes the log fails over to it.
+    pub(super) fn mirror(&mut self) {
+        self.heap.after(20_000_000, Event::Mirror);
+        if !self.mirrored {
+            return;
+        }
+        for p in 0..self.logs.len() {
+            if self.rates.strikes(Fault::LogTailLost, 0.002) {
+                self.logs[p].lose_tail();
+                self.tasks[p] = None;
+                self.zombies[p] = None;
+                self.downlinked[p] = self.downlinked[p].min(self.logs[p].outputs.len());
+                self.sinks.reset(p);
+                self.heap.after(2_000_000, Event::Owner(p));
+                continue;
+            }
+            let from = self.logs[p].mirrored;
+            // the mirror lags a little
+            let lag = self.rates.below(20) as usize;
+            let to = self.logs[p].entries.len().saturating_sub(lag).max(from);
+            self.logs[p].mirrored = to;
+            let mut safe: Vec<(GatewayId, RecordId)> = Vec::new();
+            for entry in &self.logs[p].entries[from..to] {
+                if let (Ok(Logged::Telemetry { gateway, .. }), Some((id, _))) =
+                    (wire::decode_logged(&entry.value), entry.record())
+                {
+                    safe.push((gateway, id));
+                }
+            }
+            for (gateway, id) in safe {
+                self.send_ack(&gateway, &id, AckLevel::Safe, None);
+            }
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.heap.after(1_000_000, Event::Tick);
+        for p in 0..self.logs.len() {
+            self.append(p, "", wire::encode_control(&Control::Tick));
+        }
+    }
+
+    pub(super) fn take_over(&mut self, p: usize) -> Check {
+        let was_idle = self.tasks[p].is_none();
+        let task = recover(&mut self.logs[p], &self.settings, &self.fleet)?;
+        self.tasks[p] = Some(task);
+        if was_idle {
+            self.heap.after(1_000, Event::Work(p));
+        }
+        Ok(())
+    }
+
+    pub(super) fn work(&mut self, p: usize) -> Check {
+        let Some(mut task) = self.tasks[p].take() else {
+            return Ok(());
+        };
+        let max = 1 + self.rates.below(400) as usize;
+        task.step(&self.logs[p], max);
+        if self.rates.strikes(Fault::TaskKilled, 0.000_5) {
+            let delay = 500_000 + self.rates.below(30_000_000);
+            self.heap.after(delay, Event::Owner(p));
+            return Ok(());
+        }
+        if self.rates.strikes(Fault::Zombie, 0.000_5) {
+            // it sleeps through a change of owner and wakes up
+            self.zombies[p] = Some(task);
+            self.heap.after(1_000_000, Event::Owner(p));
+            return Ok(());
+        }
+        let rows = task
+            .commit(&mut self.logs[p])
+            .map_err(|_| format!("the newest owner of partition {p} was fenced"))?;
+        self.tasks[p] = Some(task);
+        for row in &rows {
+            self.visible(p, row)?;
+        }
+        self.downlink(p)?;
+        self.zombie(p)?;
+        let delay = 20_000 + self.rates.below(1_500_000);
+        self.heap.after(delay, Event::Work(p));
+        Ok(())
+    }
+
+    pub(super) fn zombie(&mut self, p: usize) -> Check {
+        let Some(mut zombie) = self.zombies[p].take() else {
+            return Ok(());
+        };
+        zombie.step(&self.logs[p], 300);
+        let position = zombie.state.position();
+        let same = self.logs[p].commits.iter().find(|c| c.position == position);
+        if same.is_some_and(|c| c.hash != zombie.state.output_hash()) {
+            return Err(format!(
+                "two owners of partition {p} made different outputs up to {position}"
+            ));
+        }
+        match zombie.commit(&mut self.logs[p]) {
+            Err(_) => Ok(()),
+            Ok(_) => Err(format!("a fenced owner of partition {p} could commit")),
+        }
+    }
+
+    pub(super) fn visible(&mut self, p: usize, row: &FeatureRow) -> Check {
+        self.outcome.results += 1;
+        self.trace.update(row.encode());
+        let r = &row.result;
+        if r.status == Status::Exact {
+            self.outcome.exact += 1;
+            let t1 = r.start.plus_us(r.kind.len_us());
+            if let Some(id) =
+                self.ledger
+                    .missing_on_time(&row.turbine, r.start, t1, &self.logs[p].applied)
+            {
+                return Err(format!(
+                    "{} window {} at {:?} was called exact without {id}",
+                    row.turbine,
+                    r.kind.as_str(),
+                    r.start
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn downlink(&mut self, p: usize) -> Check {
+        let new: Vec<(String, Vec<u8>)> = self.logs[p].outputs[self.downlinked[p]..]
+            .iter()
+            .filter(|o| o.topic == Topic::Downlink)
+            .map(|o| (o.key.clone(), o.bytes.clone()))
+            .collect();
+        self.downlinked[p] = self.logs[p].outputs.len();
+        for (gateway, bytes) in new {
+            let gateway =
+                GatewayId::new(&gateway).map_err(|e| format!("downlink for nobody: {e}"))?;
+            let message = wire::decode_downlink(&bytes)
+                .map_err(|e| format!("a downlink does not decode: {e}"))?;
+            self.send_down(&gateway, &message);
+        }
+        Ok(())
+    }
+
+    pub(super) fn snapshot(&mut self, p: usize) {
+        let delay = 60_000_000 + self.rates.below(600_000_000);
+        self.heap.after(delay, Event::Snapshot(p));
+        if let Some(task) = &self.tasks[p]
+            && task.pending.is_empty()
+        {
+            let bytes = task.state.snapshot();
+            self.logs[p].snapshots.push((task.state.position(), bytes));
+            if self.rates.strikes(Fault::SnapshotLost, 0.05)
+                && let Some((_, bytes)) = self.logs[p].snapshots.last_mut()
+            {
+                bytes.truncate(bytes.len() / 2);
+            }
+            if self.logs[p].snapshots.len() > 4 {
+                self.logs[p].snapshots.remove(0);
+            }
+        }
+    }
+
+    pub(super) fn sink(&mut self) -> Check {
+        let delay = 1_000_000 + self.rates.below(20_000_000);
+        self.heap.after(delay, Event::Sink);
+        for p in 0..self.logs.len() {
+            let killed = self.rates.strikes(Fault::SinkKilled, 0.02);
+            self.sinks.step(p, &self.logs[p], killed)?;
+        }
+        Ok(())
+    }
+}

@@ -16,6 +16,7 @@ use windlass_cloud_core::task::TaskSettings;
 use windlass_shared::settings::{Problem, Problems, finish, read};
 use windlass_shared::time::SECOND_US;
 
+use crate::causes::Causes;
 use crate::log::sqlite::SqliteLogSettings;
 use crate::mqtt::{MqttSettings, TlsFiles};
 
@@ -82,14 +83,14 @@ impl Config {
     /// Reads and checks the file and all that it names.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = files::read_text("configuration", path)?;
-        let base = path.parent().unwrap_or(Path::new(""));
-        let base = std::path::absolute(base).map_err(|source| ConfigError::File {
+        let absolute = std::path::absolute(path).map_err(|source| ConfigError::File {
             what: "configuration",
             path: path.to_owned(),
             source,
         })?;
+        let base = absolute.parent().unwrap_or(Path::new("/"));
         let raw = parse(&path.display().to_string(), &text)?;
-        raw.resolve(&base)
+        raw.resolve(base)
     }
 
     /// The status store's file.
@@ -236,8 +237,9 @@ impl Raw {
             .as_ref()
             .map(|p| DetectorFile::load(&base.join(p)))
             .transpose();
-        let fleet = fleet.map_err(|e| wrong.push(e.to_string())).ok();
-        let detectors = detectors.map_err(|e| wrong.push(e.to_string())).ok();
+        let mut say = |e: ConfigError| wrong.push(Causes(&e).to_string());
+        let fleet = fleet.map_err(&mut say).ok();
+        let detectors = detectors.map_err(&mut say).ok();
         let (Some(fleet), Some(detectors)) = (fleet, detectors) else {
             return Err(ConfigError::Named(wrong));
         };

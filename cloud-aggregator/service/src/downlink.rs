@@ -15,7 +15,7 @@ use windlass_shared::wire::down_topic;
 use crate::clock::Clock;
 use crate::log::{Commit, Group, Log, LogError, Offset, ReadLimits, StoredEntry, Topic};
 use crate::log::{PartitionId, TopicPartition};
-use crate::mqtt::{Link, LinkEvent, MqttError, MqttSettings};
+use crate::mqtt::{Link, LinkEvent, LinkRole, MqttError, MqttSettings};
 use crate::stop::Stop;
 
 const LIMITS: ReadLimits = ReadLimits {
@@ -34,7 +34,7 @@ pub enum DownlinkError {
     #[error(transparent)]
     Mqtt(#[from] MqttError),
     /// The log failed.
-    #[error("downlink: {0}")]
+    #[error("the downlink cannot read its topic")]
     Log(#[from] LogError),
 }
 
@@ -55,7 +55,7 @@ impl Publisher {
     pub fn run(&self, runtime: &Handle, stop: &Stop) -> Result<(), DownlinkError> {
         let (client, connected) = {
             let _entered = runtime.enter();
-            let Link { client, events, .. } = Link::start(&self.mqtt, "down")?;
+            let Link { client, events, .. } = Link::start(&self.mqtt, LinkRole::Downlink)?;
             let (tx, connected) = watch::channel(false);
             runtime.spawn(follow(events, tx, stop.clone()));
             (client, connected)

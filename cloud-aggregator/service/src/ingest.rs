@@ -17,7 +17,7 @@ use windlass_shared::wire::{Ack, AckLevel, Downlink, down_topic, encode_downlink
 use crate::clock::Clock;
 use crate::log::{Log, LogError, NewEntry, PartitionId, Topic, TopicPartition};
 use crate::metrics::{IngestMetrics, Reason};
-use crate::mqtt::{Link, LinkEvent, Message, MqttError, MqttSettings};
+use crate::mqtt::{Link, LinkEvent, LinkRole, Message, MqttError, MqttSettings};
 use crate::stop::Stop;
 
 /// What every gateway publishes.
@@ -38,7 +38,7 @@ pub enum IngestError {
     #[error(transparent)]
     Mqtt(#[from] MqttError),
     /// The log failed.
-    #[error("ingest: {0}")]
+    #[error("ingest cannot append")]
     Log(#[from] LogError),
     /// The client's task is gone.
     #[error("ingest: the MQTT client ended")]
@@ -62,8 +62,8 @@ pub struct Ingest {
 impl Ingest {
     /// Runs until told to stop. What was not acknowledged by then comes again.
     pub async fn run(self, mut stop: Stop) -> Result<(), IngestError> {
-        let mut up = Link::start(&self.mqtt, "up")?;
-        let mut down = Link::start(&self.mqtt, "ack")?;
+        let mut up = Link::start(&self.mqtt, LinkRole::Uplink)?;
+        let mut down = Link::start(&self.mqtt, LinkRole::Acknowledge)?;
         loop {
             let first = tokio::select! {
                 biased;
@@ -141,6 +141,7 @@ impl Ingest {
     fn check(&self, batch: &[Message]) -> (Vec<NewEntry>, Acks) {
         let mut entries = Vec::with_capacity(batch.len());
         let mut acks = Acks::default();
+        let (mut refused, mut first) = (0, String::new());
         for message in batch {
             match check(
                 &self.fleet,
@@ -160,12 +161,10 @@ impl Ingest {
                 Checked::Refuse(refusal) => {
                     let reason = refusal.reason.as_str();
                     self.metrics.refused.get_or_create(&Reason { reason }).inc();
-                    tracing::warn!(
-                        topic = message.publish.topic,
-                        reason,
-                        detail = refusal.detail,
-                        "refused a message; it is in dead-letter"
-                    );
+                    if refused == 0 {
+                        first = format!("{} ({})", message.publish.topic, refusal.detail);
+                    }
+                    refused += 1;
                     entries.push(self.entry(
                         Topic::DeadLetter,
                         &refusal.key(),
@@ -179,6 +178,9 @@ impl Ingest {
                     }
                 }
             }
+        }
+        if refused > 0 {
+            tracing::warn!(refused, first, "messages refused; they are in dead-letter");
         }
         (entries, acks)
     }

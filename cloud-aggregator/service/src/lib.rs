@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod broker;
+pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod metrics;
 pub mod mqtt;
 pub mod process;
 pub mod replay;
+pub mod retention;
 pub mod run;
 pub mod serve;
 pub mod stop;

@@ -20,6 +20,9 @@ const REQUESTS_MAX: usize = 4_096;
 const EVENTS_MAX: usize = 1_024;
 /// Publishes of ours that the broker has not acknowledged.
 const INFLIGHT_MAX: u16 = 100;
+/// Largest packet: the protocol's own limit. A broker with a persistent session would send a larger one again and again;
+/// ingest refuses what is larger than a record, and keeps the beginning of it.
+const PACKET_BYTES_MAX: usize = 268_435_455;
 /// Keep-alive, s.
 const KEEP_ALIVE_S: u64 = 20;
 /// Time to connect or to flush, s.
@@ -69,6 +72,28 @@ pub enum MqttError {
     },
 }
 
+/// What a connection is for. Subscribing and publishing have connections of their own, so that acknowledgements to the
+/// broker never wait behind publishes of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkRole {
+    /// Takes what gateways publish; the only one with a session worth keeping.
+    Uplink,
+    /// Publishes acknowledgements to gateways.
+    Acknowledge,
+    /// Publishes what the partition tasks ask for.
+    Downlink,
+}
+
+impl LinkRole {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Uplink => "up",
+            Self::Acknowledge => "ack",
+            Self::Downlink => "down",
+        }
+    }
+}
+
 /// What happens on a link.
 #[derive(Debug)]
 pub enum LinkEvent {
@@ -100,18 +125,15 @@ pub struct Link {
 
 impl Link {
     /// Begins to connect. Call it within a tokio runtime.
-    pub fn start(settings: &MqttSettings, role: &str) -> Result<Self, MqttError> {
-        let client_id = format!("{}-{role}", settings.client_id);
+    pub fn start(settings: &MqttSettings, role: LinkRole) -> Result<Self, MqttError> {
+        let client_id = format!("{}-{}", settings.client_id, role.as_str());
         let mut options = MqttOptions::new(&client_id, &settings.host, settings.port);
         options
             .set_keep_alive(Duration::from_secs(KEEP_ALIVE_S))
-            .set_max_packet_size(
-                2 * crate::broker::PAYLOAD_BYTES_MAX,
-                2 * crate::broker::PAYLOAD_BYTES_MAX,
-            )
+            .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
             .set_inflight(INFLIGHT_MAX)
             .set_manual_acks(true)
-            .set_clean_session(!settings.persistent);
+            .set_clean_session(!(settings.persistent && role == LinkRole::Uplink));
         if let Some(tls) = &settings.tls {
             options.set_transport(Transport::Tls(tls_configuration(tls)?));
         }

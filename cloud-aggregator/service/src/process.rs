@@ -42,7 +42,7 @@ const POSITION_EVERY_US: u64 = 1_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// The log failed.
-    #[error("partition {partition}: {source}")]
+    #[error("partition {partition}")]
     Log {
         /// Which.
         partition: u16,
@@ -50,7 +50,7 @@ pub enum ProcessError {
         source: LogError,
     },
     /// The state could not be rebuilt.
-    #[error("partition {partition}: {source}")]
+    #[error("partition {partition}")]
     Recovery {
         /// Which.
         partition: u16,
@@ -58,7 +58,7 @@ pub enum ProcessError {
         source: RecoveryError,
     },
     /// A snapshot that must exist before the next output could not be written.
-    #[error("partition {partition}: {source}")]
+    #[error("partition {partition}")]
     Snapshot {
         /// Which.
         partition: u16,

@@ -3,42 +3,35 @@
 //! Invariant: a role that fails takes the process with it, with its error and a non-zero exit; the next start recovers
 //! from what is durable. On SIGTERM or SIGINT everything ends cleanly, with snapshots.
 
+mod start;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::local::LocalFileSystem;
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use windlass_cloud_core::cut::CutSettings;
 use windlass_shared::wire::{Control, encode_control};
 
 use crate::broker;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::downlink::Publisher;
 use crate::http;
-use crate::ingest::Ingest;
-use crate::lake::role::LakeRole;
-use crate::lake::{LakeError, Store};
+use crate::lake::LakeError;
 use crate::log::sqlite::SqliteLog;
-use crate::log::{Group, Log, LogError, NewEntry, Offset, PartitionId, Topic, TopicPartition};
-use crate::metrics::{Metrics, TopicLabel};
-use crate::process::snapshot::{SnapshotStore, queue};
-use crate::process::{self, Processor};
-use crate::serve::Serve;
+use crate::log::{Log, LogError, NewEntry, PartitionId, Topic, TopicPartition};
+use crate::metrics::Metrics;
+use crate::retention::retain;
 use crate::stop::{Stop, Stopper};
 
 /// Ticks and retention, s.
 const TICK_EVERY: Duration = Duration::from_secs(1);
 const RETENTION_EVERY: Duration = Duration::from_mins(1);
-/// Trims of one partition in one round of retention: a bounded piece of work.
-const TRIMS_MAX: usize = 20;
 /// Ends of roles that may wait for the loop.
 const EVENTS_MAX: usize = 64;
 /// How long the roles have to end.
@@ -127,10 +120,10 @@ pub enum RunError {
     #[error(transparent)]
     Lake(#[from] LakeError),
     /// A role failed.
-    #[error("role {role} failed: {source}")]
+    #[error("role {role} failed")]
     Role {
         /// Which.
-        role: &'static str,
+        role: String,
         /// Why.
         source: RoleError,
     },
@@ -270,7 +263,7 @@ pub async fn run(config: Config, roles: &[Role], outside: Option<Stop>) -> Resul
         ended,
     };
     let mut running = Running::default();
-    let result = match start(&context, roles, listener, registry, &mut running) {
+    let result = match start::start(&context, roles, listener, registry, &mut running) {
         Ok(()) => supervise(&context, roles, &mut running, events, outside, &stopper).await,
         Err(e) => {
             end(&mut running, events, &stopper).await?;
@@ -279,152 +272,6 @@ pub async fn run(config: Config, roles: &[Role], outside: Option<Stop>) -> Resul
     };
     drop(context);
     result
-}
-
-fn start(
-    context: &Context,
-    roles: &[Role],
-    listener: tokio::net::TcpListener,
-    registry: Registry,
-    running: &mut Running,
-) -> Result<(), RunError> {
-    let config = &context.config;
-    context.task(running, "http", {
-        let (listen, stop) = (config.http, context.stop.clone());
-        let registry = Arc::new(registry);
-        async move { Ok(http::serve(listener, listen, registry, stop).await?) }
-    });
-    if roles.contains(&Role::Broker)
-        && let Some(listen) = config.broker
-    {
-        let ended = context.ended.clone();
-        broker::start(listen, move |e| {
-            // nobody listens any more: the process is ending
-            drop(ended.try_send(Event::Ended {
-                name: Role::Broker.as_str().into(),
-                result: Err(e.into()),
-            }));
-        })?;
-    }
-    if roles.contains(&Role::Process) {
-        start_process(context, running)?;
-    }
-    if roles.contains(&Role::Serve) {
-        let serve = Serve {
-            log: Arc::clone(&context.log),
-            path: config.status_path(),
-            metrics: context.metrics.serve.clone(),
-            clock: context.clock,
-        };
-        let stop = context.stop.clone();
-        context.thread(running, "serve".into(), move || Ok(serve.run(&stop)?))?;
-    }
-    if roles.contains(&Role::Lake) {
-        start_lake(context, running)?;
-    }
-    if roles.contains(&Role::Ingest) {
-        start_ingest(context, running)?;
-    }
-    tracing::info!(
-        roles = roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(","),
-        partitions = context.log.partitions(),
-        turbines = config.fleet.turbines().count(),
-        data = %config.data_dir.display(),
-        "running"
-    );
-    Ok(())
-}
-
-fn start_process(context: &Context, running: &mut Running) -> Result<(), RunError> {
-    let config = &context.config;
-    let dir = config.snapshots_dir();
-    let unusable = |source| RunError::Snapshots {
-        path: dir.clone(),
-        source,
-    };
-    fs::create_dir_all(&dir).map_err(|source| RunError::DataDir {
-        path: dir.clone(),
-        source,
-    })?;
-    let store = LocalFileSystem::new_with_prefix(&dir)
-        .map_err(unusable)?
-        .with_fsync(true);
-    let snapshots = Arc::new(SnapshotStore::new(
-        Arc::new(store),
-        context.runtime.clone(),
-        context.log.generation(),
-        context.metrics.process.clone(),
-    ));
-    let (snapshot_queue, writer) = queue(Arc::clone(&snapshots), Arc::clone(&context.log));
-    let processor = Arc::new(Processor {
-        log: Arc::clone(&context.log),
-        snapshots,
-        snapshot_queue,
-        settings: Arc::new(config.task.clone()),
-        fleet: Arc::clone(&config.fleet),
-        detectors: config.detectors.clone(),
-        snapshot_every: config.snapshot_every,
-        limits: process::LIMITS,
-        metrics: context.metrics.process.clone(),
-        clock: context.clock,
-    });
-    for p in 0..context.log.partitions() {
-        let processor = Arc::clone(&processor);
-        let stop = context.stop.clone();
-        context.thread(running, format!("process-{p}"), move || {
-            Ok(processor.run(PartitionId(p), &stop)?)
-        })?;
-    }
-    context.thread(running, "snapshots".into(), move || {
-        writer.run();
-        Ok(())
-    })
-}
-
-fn start_lake(context: &Context, running: &mut Running) -> Result<(), RunError> {
-    let config = &context.config;
-    let lake = LakeRole {
-        log: Arc::clone(&context.log),
-        store: Store::open(&config.lake.url)?,
-        fleet: Arc::clone(&config.fleet),
-        cuts: CutSettings {
-            every_us: config.lake.cut_every.as_micros() as i64,
-            ..CutSettings::default()
-        },
-        skew_max_us: config.task.skew_max_us,
-        metrics: context.metrics.lake.clone(),
-    };
-    let (stop, runtime) = (context.stop.clone(), context.runtime.clone());
-    context.thread(running, "lake".into(), move || {
-        Ok(lake.run(&runtime, &stop)?)
-    })
-}
-
-fn start_ingest(context: &Context, running: &mut Running) -> Result<(), RunError> {
-    let config = &context.config;
-    let ingest = Ingest {
-        log: Arc::clone(&context.log),
-        fleet: Arc::clone(&config.fleet),
-        mqtt: config.mqtt.clone(),
-        metrics: context.metrics.ingest.clone(),
-        clock: context.clock,
-    };
-    let stop = context.stop.clone();
-    context.task(
-        running,
-        "ingest",
-        async move { Ok(ingest.run(stop).await?) },
-    );
-    let publisher = Publisher {
-        log: Arc::clone(&context.log),
-        mqtt: config.mqtt.clone(),
-        published: context.metrics.downlinks.clone(),
-        clock: context.clock,
-    };
-    let (stop, runtime) = (context.stop.clone(), context.runtime.clone());
-    context.thread(running, "downlink".into(), move || {
-        Ok(publisher.run(&runtime, &stop)?)
-    })
 }
 
 /// The one loop.
@@ -477,7 +324,12 @@ async fn supervise(
             }
             Event::Tick => {}
             Event::Retention => {
-                if let Err(e) = retain(context).await {
+                if let Err(e) = {
+                    let keep_us = context.config.retention.as_micros() as i64;
+                    let older_than = context.clock.wall().plus_us(-keep_us);
+                    let trimmed = &context.metrics.trimmed;
+                    retain(context.log.as_ref(), older_than, trimmed).await
+                } {
                     break Err(RunError::Log(e));
                 }
             }
@@ -488,10 +340,7 @@ async fn supervise(
 }
 
 fn role_error(name: String, source: RoleError) -> RunError {
-    RunError::Role {
-        role: name.leak(),
-        source,
-    }
+    RunError::Role { role: name, source }
 }
 
 async fn heard(signals: &mut (Signal, Signal), outside: Option<&mut Stop>) {
@@ -549,48 +398,4 @@ async fn tick(context: &Context) -> Result<(), LogError> {
         })
         .collect();
     context.log.append(entries).await.map(drop)
-}
-
-/// Who has to have read a topic before its entries may go.
-fn readers(topic: Topic) -> &'static [Group] {
-    match topic {
-        Topic::Telemetry => &[Group::Process, Group::Snapshot, Group::Lake],
-        Topic::Features | Topic::DeadLetter => &[Group::Lake],
-        Topic::Alerts => &[Group::Serve, Group::Lake],
-        Topic::Status => &[Group::Serve],
-        Topic::Downlink => &[Group::Downlink],
-    }
-}
-
-/// Lets go of what everybody has read and is old enough.
-async fn retain(context: &Context) -> Result<(), LogError> {
-    let keep_us = context.config.retention.as_micros() as i64;
-    let older_than = context.clock.wall().plus_us(-keep_us);
-    for topic in Topic::ALL {
-        for p in 0..context.log.partitions() {
-            let at = TopicPartition::new(topic, PartitionId(p));
-            let mut floor: Option<Offset> = None;
-            for group in readers(topic) {
-                let next = context
-                    .log
-                    .committed(*group, at)?
-                    .map_or(Offset(0), |c| c.next);
-                floor = Some(floor.map_or(next, |f| f.min(next)));
-            }
-            let floor = floor.unwrap_or_default();
-            for _ in 0..TRIMS_MAX {
-                let gone = context.log.trim(at, floor, older_than).await?;
-                let topic = topic.as_str();
-                context
-                    .metrics
-                    .trimmed
-                    .get_or_create(&TopicLabel { topic })
-                    .inc_by(gone);
-                if gone == 0 {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(())
 }

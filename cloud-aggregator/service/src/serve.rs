@@ -34,10 +34,10 @@ const LOG_COMMIT_EVERY_US: u64 = 1_000_000;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The log failed.
-    #[error("serve: {0}")]
+    #[error("serve cannot read its topics")]
     Log(#[from] LogError),
     /// The store failed.
-    #[error("serve: {0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 

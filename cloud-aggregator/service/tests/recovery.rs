@@ -35,7 +35,7 @@ const ALL: ReadLimits = ReadLimits {
     entries_max: 1 << 30,
     bytes_max: usize::MAX,
 };
-const NEVER: Duration = Duration::from_secs(86_400);
+const NEVER: Duration = Duration::from_hours(24);
 
 fn open(dir: &Path, clock: &Arc<AtomicI64>) -> SqliteLog {
     let settings = SqliteLogSettings {
@@ -398,7 +398,8 @@ fn a_replay_that_gives_other_outputs_halts_loudly() {
         ),
         "{e}"
     );
-    assert!(e.to_string().contains("halting"), "{e}");
+    let text = windlass_cloud::causes::Causes(&e).to_string();
+    assert!(text.contains("halting"), "{text}");
 }
 
 #[test]

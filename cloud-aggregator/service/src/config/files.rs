@@ -6,6 +6,7 @@ use windlass_cloud_core::detect::Detectors;
 use windlass_cloud_core::fleet::Fleet;
 
 use super::ConfigError;
+use crate::causes::Causes;
 
 /// Reads a text file; `what` is for the message.
 pub fn read_text(what: &'static str, path: &Path) -> Result<String, ConfigError> {
@@ -27,7 +28,7 @@ pub fn load_fleet(path: &Path) -> Result<Fleet, ConfigError> {
     for profile in profiles {
         match read_text("profile", &base.join(&profile)) {
             Ok(text) => loaded.push((profile, text)),
-            Err(e) => wrong.push(format!("{name}: {}", with_cause(&e))),
+            Err(e) => wrong.push(format!("{name}: {}", Causes(&e))),
         }
     }
     if !wrong.is_empty() {
@@ -38,11 +39,6 @@ pub fn load_fleet(path: &Path) -> Result<Fleet, ConfigError> {
 
 fn named(e: &dyn std::error::Error) -> ConfigError {
     ConfigError::Named(vec![e.to_string()])
-}
-
-fn with_cause(e: &dyn std::error::Error) -> String {
-    e.source()
-        .map_or_else(|| e.to_string(), |s| format!("{e}: {s}"))
 }
 
 /// `detectors.toml`, checked. It comes into force by way of the log.

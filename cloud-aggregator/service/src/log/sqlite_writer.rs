@@ -11,6 +11,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 use windlass_shared::time::WallTime;
 
+use crate::causes::Causes;
+
 use super::sqlite::{AppendClock, Shared, SqliteLogSettings, index, store, table};
 use super::sqlite_view::View;
 use super::{Commit, Group, LogError, META_BYTES_MAX, NewEntry, Offset, TopicPartition};
@@ -365,20 +367,5 @@ impl Batch<'_> {
             .prepare_cached(&format!("DELETE FROM {} WHERE offset <= ?1", table(at)))?
             .execute([last])
             .map(|n| n as u64)
-    }
-}
-
-/// An error with its causes, on one line.
-struct Causes<'a>(&'a LogError);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)?;
-        let mut source = std::error::Error::source(self.0);
-        while let Some(e) = source {
-            write!(f, ": {e}")?;
-            source = e.source();
-        }
-        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::task::Partition;
 
+use crate::causes::Causes;
 use crate::log::{Commit, Group, Log, LogError, Offset, PartitionId, Topic, TopicPartition};
 use crate::metrics::{self, ProcessMetrics};
 
@@ -112,7 +113,7 @@ impl SnapshotStore {
         let positions = match self.positions(partition) {
             Ok(positions) => positions,
             Err(e) => {
-                tracing::error!(partition = partition.0, error = %e, "no snapshot can be listed");
+                tracing::error!(partition = partition.0, error = %Causes(&e), "no snapshot can be listed");
                 return None;
             }
         };
@@ -120,7 +121,7 @@ impl SnapshotStore {
             match self.restore(partition, position, fleet) {
                 Ok(task) => return Some((task, position)),
                 Err(e) => {
-                    tracing::error!(partition = partition.0, position, error = %e, "snapshot passed over");
+                    tracing::error!(partition = partition.0, position, error = %Causes(&e), "snapshot passed over");
                 }
             }
         }
@@ -299,7 +300,7 @@ impl SnapshotWriter {
         while let Ok((partition, task)) = self.rx.recv() {
             if let Err(e) = self.store.write(self.log.as_ref(), partition, &task) {
                 self.store.metrics.snapshots_failed.inc();
-                tracing::error!(partition = partition.0, error = %e, "no snapshot; recovery would take longer");
+                tracing::error!(partition = partition.0, error = %Causes(&e), "no snapshot; recovery would take longer");
             }
             self.busy.fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
         }

@@ -132,6 +132,9 @@ pub struct InspectArgs {
     /// Only this turbine.
     #[arg(long, value_name = "ID")]
     pub turbine: Option<String>,
+    /// List every record (with --json one JSON object per line) instead of a summary by epoch.
+    #[arg(long)]
+    pub records: bool,
     /// Print JSON instead of text.
     #[arg(long)]
     pub json: bool,

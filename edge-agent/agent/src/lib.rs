@@ -15,7 +15,6 @@ mod deadletter;
 mod disk;
 mod http;
 pub mod inspect;
-mod lock;
 pub mod log;
 mod metrics;
 mod mqtt;

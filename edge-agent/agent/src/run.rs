@@ -24,7 +24,6 @@ use crate::config::{self, Config};
 use crate::deadletter::DeadLetter;
 use crate::disk::{Disk, DiskAnswer, DiskError, DiskRequest};
 use crate::http::{self, HttpError};
-use crate::lock::{Lock, LockError};
 use crate::mqtt::{Generation, LinkEvent, LinkNews, Uplink};
 use crate::outbox::{OpenReport, Outbox, OutboxError};
 use crate::socket::{self, Asked, SocketError};
@@ -46,9 +45,6 @@ const BURST_MIN_BYTES: u64 = 32 * 1024;
 /// Why an agent ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Another agent has this outbox.
-    #[error(transparent)]
-    Lock(#[from] LockError),
     /// The outbox cannot be used.
     #[error(transparent)]
     Outbox(#[from] OutboxError),
@@ -103,7 +99,6 @@ enum Flow {
 /// Runs until a signal; everything is committed when it returns `Ok`.
 pub async fn run(config: Config) -> Result<(), RunError> {
     let clock = Clock::start();
-    let _lock = Lock::take(&config.outbox.path)?;
     let (outbox, recovered, report) = Outbox::open(&config.outbox.path, clock.now().wall.0)?;
     log_opened(&config.outbox.path, &report);
     let listener = socket::listen(&config.status_socket)?;
@@ -350,11 +345,15 @@ fn log_opened(path: &std::path::Path, report: &OpenReport) {
     if let Some(quarantined) = &report.quarantined {
         tracing::error!(
             outbox = %path.display(),
+            damage = report.damage,
             quarantined = %quarantined.display(),
             salvaged = report.salvaged,
             unreadable = report.unreadable,
             "the outbox was damaged: set aside, salvaged what could be read; keep the file for analysis"
         );
+    }
+    if report.compacted > 0 {
+        tracing::info!(bytes = report.compacted, "the outbox gave space back");
     }
 }
 

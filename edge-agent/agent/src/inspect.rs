@@ -1,7 +1,6 @@
 //! `windlass-edge outbox inspect`, and the status when no agent runs: reads an outbox without changing it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -117,7 +116,10 @@ fn add(epochs: &mut Vec<EpochDoc>, row: &InspectedRow) {
     let meta = &row.meta;
     let (turbine, epoch) = (meta.id.turbine.to_string(), meta.id.epoch.to_string());
     // rows come epoch by epoch
-    if epochs.last().is_none_or(|e| e.epoch != epoch || e.turbine != turbine) {
+    if epochs
+        .last()
+        .is_none_or(|e| e.epoch != epoch || e.turbine != turbine)
+    {
         epochs.push(EpochDoc {
             turbine,
             epoch,
@@ -180,10 +182,11 @@ fn record_line(row: &InspectedRow, json: bool) -> String {
 fn text(path: &Path, epochs: &[EpochDoc], now: WallTime) -> String {
     let mut out = format!("outbox {}\n", path.display());
     for e in epochs {
-        // writing to a String cannot fail
-        let line = writeln!(
-            out,
-            "{}  epoch {}  seq {}-{}  {} records ({} unacked, {} logged, {} safe, {} gone), {} readings, {} bytes{}",
+        let oldest = e.oldest_unacked_us.map_or_else(String::new, |at| {
+            format!(", oldest unacked {} s old", age_s(at, now))
+        });
+        out += &format!(
+            "{}  epoch {}  seq {}-{}  {} records ({} unacked, {} logged, {} safe, {} gone), {} readings, {} bytes{oldest}\n",
             e.turbine,
             e.epoch,
             e.first_seq,
@@ -195,11 +198,7 @@ fn text(path: &Path, epochs: &[EpochDoc], now: WallTime) -> String {
             e.holes,
             e.readings,
             e.bytes,
-            e.oldest_unacked_us
-                .map(|at| format!(", oldest unacked {} s old", age_s(at, now)))
-                .unwrap_or_default()
         );
-        drop(line);
     }
     if epochs.is_empty() {
         out.push_str("holds no records\n");

@@ -51,7 +51,9 @@ fn after_a_broker_died_every_committed_record_is_published_again_until_acknowled
     let link = Link::to(first);
     let mut agent = Agent::simulated(link.port, "");
     agent.start();
-    wait_for("records at the first broker", || (deaf.count() >= 6).then_some(()));
+    wait_for("records at the first broker", || {
+        (deaf.count() >= 6).then_some(())
+    });
     link.cut();
     agent.wait_status("the cut", |s| s.link.state != "online");
     let before: BTreeSet<RecordId> = deaf.seen.lock().unwrap().records.keys().cloned().collect();
@@ -68,7 +70,10 @@ fn after_a_broker_died_every_committed_record_is_published_again_until_acknowled
     });
     wait_for("the records of the first broker", || {
         let seen = cloud.seen.lock().unwrap();
-        before.iter().all(|id| seen.records.contains_key(id)).then_some(())
+        before
+            .iter()
+            .all(|id| seen.records.contains_key(id))
+            .then_some(())
     });
     assert!(agent.terminate().success());
     assert_whole(&cloud);
@@ -86,11 +91,16 @@ fn without_acknowledgements_records_are_sent_again() {
     agent.start();
     let again = wait_for("a record that came twice", || {
         let seen = cloud.seen.lock().unwrap();
-        seen.times.iter().find(|(_, n)| **n >= 2).map(|(id, _)| id.clone())
+        seen.times
+            .iter()
+            .find(|(_, n)| **n >= 2)
+            .map(|(id, _)| id.clone())
     });
     assert_eq!(again.seq.0, 1, "the oldest first");
     cloud.acknowledge();
-    agent.wait_status("everything acknowledged", |s| s.turbines[0].backlog_records <= 3);
+    agent.wait_status("everything acknowledged", |s| {
+        s.turbines[0].backlog_records <= 3
+    });
     assert!(agent.terminate().success());
     assert_whole(&cloud);
 }

@@ -1,5 +1,6 @@
 //! A broker, a link to it that can be cut, a cloud that acknowledges, and agents as processes.
 #![allow(dead_code)] // each test binary uses a part of it
+#![allow(clippy::unwrap_used)] // a test ends where it cannot go on
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -218,7 +219,12 @@ fn ack(client: &Client, gateway: &str, id: &RecordId) {
     };
     let topic = format!("wl1/down/{gateway}");
     client
-        .publish(topic, QoS::AtLeastOnce, false, wire::encode_downlink(&downlink))
+        .publish(
+            topic,
+            QoS::AtLeastOnce,
+            false,
+            wire::encode_downlink(&downlink),
+        )
         .unwrap();
 }
 
@@ -253,7 +259,10 @@ impl Agent {
     /// The program with `args` and its configuration.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_windlass-edge"));
-        command.args(args).arg("--config").arg(self.path("edge.toml"));
+        command
+            .args(args)
+            .arg("--config")
+            .arg(self.path("edge.toml"));
         command
     }
 
@@ -264,7 +273,11 @@ impl Agent {
             .append(true)
             .open(self.path("agent.log"))
             .unwrap();
-        let child = self.command(&["run"]).stderr(log).stdin(Stdio::null()).spawn();
+        let child = self
+            .command(&["run"])
+            .stderr(log)
+            .stdin(Stdio::null())
+            .spawn();
         self.child = Some(child.unwrap());
         wait_for("the agent's status", || self.status());
     }

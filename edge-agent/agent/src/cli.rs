@@ -121,10 +121,14 @@ pub enum OutboxCommand {
 
 /// `outbox inspect`.
 #[derive(Args, Debug)]
-#[group(id = "where", required = true, multiple = false, args = ["config", "path"])]
 pub struct InspectArgs {
     /// Configuration file that names the outbox.
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        required_unless_present = "path",
+        conflicts_with = "path"
+    )]
     pub config: Option<PathBuf>,
     /// The outbox file itself.
     #[arg(long, value_name = "PATH")]

@@ -180,12 +180,11 @@ fn record_line(row: &InspectedRow, json: bool) -> String {
 }
 
 fn text(path: &Path, epochs: &[EpochDoc], now: WallTime) -> String {
-    let mut out = format!("outbox {}\n", path.display());
-    for e in epochs {
+    let line = |e: &EpochDoc| {
         let oldest = e.oldest_unacked_us.map_or_else(String::new, |at| {
             format!(", oldest unacked {} s old", age_s(at, now))
         });
-        out += &format!(
+        format!(
             "{}  epoch {}  seq {}-{}  {} records ({} unacked, {} logged, {} safe, {} gone), {} readings, {} bytes{oldest}\n",
             e.turbine,
             e.epoch,
@@ -198,12 +197,15 @@ fn text(path: &Path, epochs: &[EpochDoc], now: WallTime) -> String {
             e.holes,
             e.readings,
             e.bytes,
-        );
-    }
-    if epochs.is_empty() {
-        out.push_str("holds no records\n");
-    }
-    out
+        )
+    };
+    let lines: String = epochs.iter().map(line).collect();
+    let lines = if lines.is_empty() {
+        "holds no records\n".to_owned()
+    } else {
+        lines
+    };
+    format!("outbox {}\n{lines}", path.display())
 }
 
 fn age_s(at: i64, now: WallTime) -> u64 {

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a file source's channel is not read while the core is busy, so that a file never outruns the disk; a live
 //! source's is, because the world does not wait (what is too much is refused by the core and counted). A source that fails
-//! ends alone. A protocol is a further variant of [`Source`], with a task of its own.
+//! ends alone, and says that it has ended, so that it holds no window back. A protocol is a further variant of [`Source`], with a task of its own.
 
 pub mod csv;
 pub mod simulator;
@@ -61,7 +61,7 @@ pub enum Source {
     /// A turbine that does not exist.
     Simulator(LiveSimulator),
     /// A file.
-    Csv(csv::Replay),
+    Csv(Box<csv::Replay>),
 }
 
 /// The tasks of all sources and the two channels that they push into.
@@ -119,12 +119,12 @@ impl Source {
                 seed: s.seed,
                 faults: s.faults.clone(),
             }),
-            config::SourceKind::Csv(file) => Self::Csv(csv::Replay {
+            config::SourceKind::Csv(file) => Self::Csv(Box::new(csv::Replay {
                 index,
                 id,
                 file: (**file).clone(),
                 position,
-            }),
+            })),
         }
     }
 }

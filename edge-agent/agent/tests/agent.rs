@@ -1,5 +1,7 @@
 //! The agent as a process against a real broker: every committed record arrives, whatever ends in between.
 
+#![allow(clippy::unwrap_used)] // a test ends where it cannot go on
+
 mod common;
 
 use std::collections::BTreeSet;

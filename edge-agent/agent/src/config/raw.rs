@@ -121,20 +121,29 @@ pub struct RawSource {
     pub seed: Option<u64>,
     pub fault: Vec<RawFault>,
     // csv
-    pub file: Option<String>,
-    pub layout: Option<String>,
+    pub path: Option<String>,
     pub turbine_column: Option<String>,
-    pub turbines: BTreeMap<String, TurbineId>,
+    pub turbine_names: BTreeMap<String, TurbineId>,
     pub time_column: Option<String>,
     pub time_format: Option<String>,
     pub time_zone: Option<String>,
     pub dst: Option<String>,
-    pub label: Option<String>,
     pub interval_s: Option<f64>,
+    pub label: Option<String>,
     pub channel_column: Option<String>,
     pub value_column: Option<String>,
-    pub columns: BTreeMap<String, String>,
+    pub column: Vec<RawColumn>,
+    pub delimiter: Option<String>,
+    pub decimal_comma: bool,
+    pub absent: Vec<String>,
     pub speed: Option<f64>,
+}
+
+#[derive(Deserialize, Debug, Default)]
+#[serde(default)]
+pub struct RawColumn {
+    pub name: Option<String>,
+    pub channel: Option<String>,
 }
 
 #[derive(Deserialize, Debug, Default)]
@@ -201,11 +210,11 @@ pub fn spec() -> Spec {
         .optional("log", Shape::Table(log()))
 }
 
-fn list(least: usize, each: Spec) -> Shape {
+pub fn list(least: usize, each: Spec) -> Shape {
     Shape::List(least, Box::new(Shape::Table(each)))
 }
 
-fn name() -> Shape {
+pub fn name() -> Shape {
     Shape::Parsed {
         expected: "a name of 1 to 32 of A-Z a-z 0-9 _ - with a letter or digit first",
         accepts: |s| TurbineId::new(s).is_ok(),

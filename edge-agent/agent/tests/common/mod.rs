@@ -17,7 +17,7 @@ use windlass_shared::id::{RecordId, SeqRange};
 use windlass_shared::wire::{self, Ack, AckLevel, Downlink};
 
 /// Generous: the machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Waits until `done` gives something.
 #[allow(clippy::disallowed_methods)] // polls a condition with a deadline
@@ -69,7 +69,7 @@ pub fn broker() -> u16 {
         v4: Some([("v4".to_owned(), settings)].into_iter().collect()),
         ..Default::default()
     };
-    std::thread::spawn(move || rumqttd::Broker::new(config).start());
+    std::thread::spawn(move || rumqttd::Broker::new(config).start().unwrap());
     wait_for("the broker's port", || {
         TcpStream::connect(("127.0.0.1", port)).ok()
     });
@@ -278,8 +278,13 @@ impl Agent {
             .stderr(log)
             .stdin(Stdio::null())
             .spawn();
-        self.child = Some(child.unwrap());
-        wait_for("the agent's status", || self.status());
+        let mut child = child.unwrap();
+        wait_for("the agent's status", || {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "the agent ended: {}", self.log());
+            self.status()
+        });
+        self.child = Some(child);
     }
 
     /// Its process id.

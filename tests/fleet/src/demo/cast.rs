@@ -210,7 +210,8 @@ impl Cast {
 /// The file source of the history's gateway.
 fn history_source(turbine: &str) -> String {
     let mut table = format!(
-        "\n[[source]]\nname = \"history\"\nkind = \"csv\"\npath = \"{HISTORY_FILE}\"\nturbine = \"{turbine}\"\n"
+        "\n[[source]]\nname = \"history\"\nkind = \"csv\"\npath = \"{HISTORY_FILE}\"\nturbine = \"{turbine}\"\n\
+         time_column = \"time\"\ntime_format = \"%Y-%m-%d %H:%M:%S\"\ninterval_s = 600\n"
     );
     for column in history::COLUMNS {
         table.push_str("\n[[source.column]]\n");

@@ -45,7 +45,8 @@ pub fn machine_path(data: &Path) -> PathBuf {
 /// `[[source]]` for the SCADA file.
 pub fn homer_source(path: &Path) -> String {
     let mut text = format!(
-        "\n[[source]]\nname = \"scada\"\nkind = \"csv\"\npath = \"{}\"\n",
+        "\n[[source]]\nname = \"scada\"\nkind = \"csv\"\npath = \"{}\"\nturbine_column = \"TurbineName\"\n\
+         time_column = \"TimeStamp_StartFormat\"\ntime_format = \"%Y-%m-%d %H:%M:%S%:z\"\ninterval_s = 600\n",
         path.display()
     );
     for (column, channel) in HOMER_COLUMNS {
@@ -61,7 +62,9 @@ pub fn homer_source(path: &Path) -> String {
 /// `[[source]]` for the temperature file.
 pub fn machine_source(path: &Path) -> String {
     format!(
-        "\n[[source]]\nname = \"machine\"\nkind = \"csv\"\npath = \"{}\"\n",
+        "\n[[source]]\nname = \"machine\"\nkind = \"csv\"\npath = \"{}\"\nturbine = \"{MACHINE}\"\n\
+         time_column = \"timestamp\"\ntime_format = \"%Y-%m-%d %H:%M:%S\"\ninterval_s = 300\n\
+         column = [{{ name = \"value\", channel = \"machine_temperature\" }}]\n",
         path.display()
     )
 }

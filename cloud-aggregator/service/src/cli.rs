@@ -1,6 +1,7 @@
 //! The command line: what can be asked, and with which exit code it is answered.
 
 mod deadletter;
+mod lake;
 mod status;
 
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ impl From<anyhow::Error> for Failure {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done (run: stopped cleanly), 1 failed (starting again recovers), \
-2 wrong command line or configuration, 3 replay: the range is not exact, 4 replay: the evidence contradicts itself.";
+2 wrong command line or configuration, 3 replay: the range is not exact, 4 replay, lake verify: the evidence contradicts itself.";
 
 /// The Windlass aggregator: from MQTT to status, alerts and the lake, every reading counted once.
 #[derive(Parser, Debug)]
@@ -106,6 +107,14 @@ enum Command {
         config: PathBuf,
         #[command(flatten)]
         args: ReplayArgs,
+    },
+    /// The lake itself
+    Lake {
+        /// The configuration, windlass-cloud.toml
+        #[arg(long, global = true, default_value = "windlass-cloud.toml")]
+        config: PathBuf,
+        #[command(subcommand)]
+        what: lake::What,
     },
     /// How much CPU a reading costs, from bytes to result
     Bench {
@@ -166,6 +175,7 @@ pub fn execute(cli: Cli) -> Result<Exit, Failure> {
         Command::Status { config, json } => status::print(&load(&config)?, json)?,
         Command::Deadletter { config, what } => deadletter::execute(&load(&config)?, &what)?,
         Command::Replay { config, args } => return replay(&load(&config)?, &args),
+        Command::Lake { config, what } => return lake::execute(&load(&config)?, &what),
         Command::Bench { json, args } => bench::print(&args, json)?,
     }
     Ok(Exit::Done)
@@ -196,7 +206,7 @@ fn replay(config: &Config, args: &ReplayArgs) -> Result<Exit, Failure> {
     })
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -12,7 +12,7 @@ mod verdict;
 #[cfg(test)]
 mod verdicts;
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 
 use clap::{Args, ValueEnum};
 use jiff::civil::DateTime;
@@ -157,7 +157,8 @@ pub async fn run(
     if known.binary_search_by(|t| t.as_str().cmp(turbine)).is_err() {
         return Err(unknown(turbine, &known, lake).into());
     }
-    let mut printer = print::Printer::new(out, request.format)?;
+    let mut out = BufWriter::new(out);
+    let mut printer = print::Printer::new(&mut out, request.format)?;
     let shown = rows::in_event_time(&view, request, &mut printer).await?;
     let proof = Proof::read(&view, turbine, request.from, request.to).await?;
     let verdict = verdict::of(request, &proof, &shown);

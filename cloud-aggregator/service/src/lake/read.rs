@@ -60,9 +60,9 @@ pub struct View {
 }
 
 impl Lake {
-    /// The lake at `url`.
+    /// The lake at `url`, which must be there.
     pub fn open(url: &str) -> Result<Self, LakeError> {
-        Store::open(url).map(Self::new)
+        Store::open_existing(url).map(Self::new)
     }
 
     /// The lake in `store`.

@@ -188,21 +188,7 @@ impl Readings {
     }
 
     fn reading_files(&mut self, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
-        let whole_days = self.whole_days();
-        let slot = |farm: &str, time: i64| {
-            let slot = Slot::of(time);
-            if whole_days.contains(&(farm.to_owned(), slot.day)) {
-                Slot { hour: None, ..slot }
-            } else {
-                slot
-            }
-        };
-        let mut groups: BTreeMap<(String, Slot), Vec<Row>> = BTreeMap::new();
-        for row in std::mem::take(&mut self.rows) {
-            let farm = self.farm(row.turbine);
-            let key = (farm.to_owned(), slot(farm, row.time));
-            groups.entry(key).or_default().push(row);
-        }
+        let groups = self.by_folder();
         let ranks = self.turbines.ranks();
         let mut files = Vec::new();
         for ((farm, slot), mut rows) in groups {
@@ -214,6 +200,22 @@ impl Readings {
             files.push(encode(place, schema(), columns, SORTED_BY)?);
         }
         Ok(files)
+    }
+
+    /// Rows by farm and slot, each group in the order of arrival.
+    fn by_folder(&mut self) -> BTreeMap<(String, Slot), Vec<Row>> {
+        let whole_days = self.whole_days();
+        let rows = std::mem::take(&mut self.rows);
+        let mut groups: BTreeMap<(String, Slot), Vec<Row>> = BTreeMap::new();
+        // neighbours mostly share their folder: it is looked up once for each run of them
+        for run in rows.chunk_by(same_hour) {
+            let (farm, mut slot) = (self.farm(run[0].turbine).to_owned(), Slot::of(run[0].time));
+            if whole_days.contains(&(farm.clone(), slot.day)) {
+                slot.hour = None;
+            }
+            groups.entry((farm, slot)).or_default().extend(run);
+        }
+        groups
     }
 
     fn late_files(&mut self, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
@@ -245,11 +247,11 @@ impl Readings {
     /// Farms and days of which the cut holds many hours with few rows each: a backlog of slow data.
     fn whole_days(&self) -> BTreeSet<(String, i64)> {
         let mut days: BTreeMap<(u32, i64), (u32, u64)> = BTreeMap::new();
-        for row in &self.rows {
-            let slot = Slot::of(row.time);
-            let day = days.entry((row.turbine, slot.day)).or_default();
+        for run in self.rows.chunk_by(same_hour) {
+            let slot = Slot::of(run[0].time);
+            let day = days.entry((run[0].turbine, slot.day)).or_default();
             day.0 |= 1 << slot.hour.unwrap_or_default();
-            day.1 += 1;
+            day.1 += run.len() as u64;
         }
         let mut by_farm: BTreeMap<(String, i64), (u32, u64)> = BTreeMap::new();
         for ((turbine, day), (hours, rows)) in days {
@@ -393,6 +395,10 @@ fn value(row: &Row, channel: Option<&Channel>) -> Option<f64> {
     } else {
         channel.map(|c| c.value(row.raw))
     }
+}
+
+fn same_hour(a: &Row, b: &Row) -> bool {
+    a.turbine == b.turbine && Slot::of(a.time) == Slot::of(b.time)
 }
 
 type Order = (u32, ChannelId, i64, u32, u64, u32);

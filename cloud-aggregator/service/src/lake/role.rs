@@ -17,7 +17,6 @@ use tokio::runtime::Handle;
 use windlass_cloud_core::cut::CutSettings;
 use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::task::LogInput;
-use windlass_cloud_core::topic::Topic as CoreTopic;
 use windlass_shared::time::LogTime;
 
 use super::store::Store;
@@ -200,7 +199,7 @@ impl LakeRole {
                 let committed = self.log.committed(Group::Lake, at)?.map(|c| c.next);
                 let writer = runtime.block_on(PartitionWriter::recover(
                     setup,
-                    core_topic(topic),
+                    topic,
                     u32::from(p),
                     start.0,
                     committed.map(|c| c.0),
@@ -272,17 +271,6 @@ impl LakeRole {
             outputs: Vec::new(),
         };
         self.log.commit(commit).wait()
-    }
-}
-
-fn core_topic(topic: Topic) -> CoreTopic {
-    match topic {
-        Topic::Telemetry => CoreTopic::Telemetry,
-        Topic::Features => CoreTopic::Features,
-        Topic::Alerts => CoreTopic::Alerts,
-        Topic::Status => CoreTopic::Status,
-        Topic::DeadLetter => CoreTopic::DeadLetter,
-        Topic::Downlink => CoreTopic::Downlink,
     }
 }
 

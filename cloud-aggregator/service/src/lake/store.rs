@@ -32,8 +32,17 @@ pub enum Created {
 }
 
 impl Store {
-    /// Opens the lake at `url`; a local folder is made if it is missing.
+    /// Opens the lake at `url` for writing; a local folder is made if it is missing.
     pub fn open(url: &str) -> Result<Self, LakeError> {
+        Self::at(url, true)
+    }
+
+    /// Opens the lake at `url`, which must be there.
+    pub fn open_existing(url: &str) -> Result<Self, LakeError> {
+        Self::at(url, false)
+    }
+
+    fn at(url: &str, make: bool) -> Result<Self, LakeError> {
         let bad = |why: String| LakeError::Url {
             url: url.to_owned(),
             why,
@@ -45,7 +54,11 @@ impl Store {
         if !folder.is_absolute() {
             return Err(bad("the folder is not absolute".to_owned()));
         }
-        std::fs::create_dir_all(&folder).map_err(|e| bad(e.to_string()))?;
+        if make {
+            std::fs::create_dir_all(&folder).map_err(|e| bad(e.to_string()))?;
+        } else if !folder.is_dir() {
+            return Err(bad("there is no such folder".to_owned()));
+        }
         let objects = LocalFileSystem::new_with_prefix(&folder)
             .map_err(|e| bad(e.to_string()))?
             .with_fsync(true);
@@ -227,5 +240,11 @@ mod tests {
         );
         let e = Store::open("file://lake").unwrap_err().to_string();
         assert!(e.contains("not absolute"), "{e}");
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("file://{}/lake", dir.path().display());
+        let e = Store::open_existing(&url).unwrap_err().to_string();
+        assert!(e.contains("there is no such folder"), "{e}");
+        Store::open(&url).unwrap();
+        Store::open_existing(&url).unwrap();
     }
 }

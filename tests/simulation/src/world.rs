@@ -25,7 +25,7 @@ use crate::sinks::Sinks;
 /// Partitions of the log.
 pub const PARTITIONS: u32 = 2;
 /// A run that has not drained so long after the faults ended is stuck.
-const HEAL_MAX_US: u64 = 12 * 3_600 * SECOND_US as u64;
+const HEAL_MAX_US: u64 = 4 * 3_600 * SECOND_US as u64;
 
 /// What happened in a run.
 #[derive(Clone, Debug, Default)]

@@ -115,12 +115,4 @@ pub const BUGS: &[Bug] = &[
             "for (i, link) in self.chain.iter().enumerate().take(1) {",
         )],
     },
-    Bug {
-        name: "a lost session leaves what was on its way for dead",
-        changes: &[(
-            "edge-agent/core/src/agent.rs",
-            "            Input::LinkDown => ",
-            "            Input::LinkDown if self.forwarder.in_flight() > 3 => {}\n            Input::LinkDown => ",
-        )],
-    },
 ];

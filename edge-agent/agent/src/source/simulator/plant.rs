@@ -71,12 +71,23 @@ fn power_curve(wind: f64) -> f64 {
     RATED_KW * (x * x * (3.0 - 2.0 * x))
 }
 
+/// Rotor speed that goes with a power, rpm.
+fn steady_rpm(power_kw: f64) -> f64 {
+    if power_kw > 1.0 {
+        7.0 + 7.5 * (power_kw / RATED_KW).clamp(0.0, 1.0).sqrt()
+    } else {
+        0.4
+    }
+}
+
 impl Plant {
     /// Somewhere in its life, at `start`.
     pub fn new(start: EventTime, rng: &mut impl Rng) -> Self {
         let mean_wind = rng.random_range(6.0..11.0);
         let wind_dir = rng.random_range(180.0..320.0);
         let power_kw = power_curve(mean_wind);
+        // it has been running: nothing has to spin up
+        let rotor_rpm = steady_rpm(power_kw);
         let mut plant = Self {
             at: start.floor_to(SECOND_US),
             mean_wind,
@@ -86,7 +97,7 @@ impl Plant {
             nacelle_dir: wind_dir,
             available_kw: power_kw,
             power_kw,
-            rotor_rpm: 0.0,
+            rotor_rpm,
             rotor_deg: 0.0,
             pitch: 0.0,
             ambient: 0.0,
@@ -133,12 +144,7 @@ impl Plant {
         self.power_kw += 0.25 * (self.available_kw - self.power_kw);
         let load = (self.power_kw / RATED_KW).clamp(0.0, 1.0);
         let producing = self.power_kw > 1.0;
-        let rpm = if producing {
-            7.0 + 7.5 * load.sqrt()
-        } else {
-            0.4
-        };
-        self.rotor_rpm += 0.2 * (rpm - self.rotor_rpm);
+        self.rotor_rpm += 0.2 * (steady_rpm(self.power_kw) - self.rotor_rpm);
         // revolutions per minute are six degrees a second
         self.rotor_deg = (self.rotor_deg + 6.0 * self.rotor_rpm).rem_euclid(360.0);
         let pitch = if producing {

@@ -194,11 +194,12 @@ fn values(
     turbines: &[Option<Turbine>],
     problems: &mut Vec<Problem>,
 ) -> Option<ValueColumns> {
-    let ids = fed.map(TurbineColumn::turbines).unwrap_or_default();
+    // whoever is fed, the names are judged: by the profiles of all turbines if need be
+    let ids = fed.map(TurbineColumn::turbines);
     let fed: Vec<&Turbine> = turbines
         .iter()
         .flatten()
-        .filter(|t| ids.contains(&t.id))
+        .filter(|t| ids.as_ref().is_none_or(|ids| ids.contains(&t.id)))
         .collect();
     let mut columns: Vec<(String, ChannelId)> = Vec::new();
     for (i, column) in raw.column.iter().enumerate() {

@@ -215,3 +215,76 @@ fn urls_are_read_strictly() {
         assert_eq!(parsed(bad), None, "{bad}");
     }
 }
+
+/// [`GOOD`] with a file source that has these keys.
+fn with_csv(keys: &str) -> String {
+    format!("{GOOD}\n[[source]]\nkind = \"csv\"\nname = \"file\"\n{keys}")
+}
+
+#[test]
+fn a_file_source_is_read_with_its_mapping() {
+    let keys = r#"
+        path = "a.csv"
+        turbine_column = "who"
+        turbine_names = { "WTG 1" = "T001" }
+        time_column = "at"
+        time_format = "%d.%m.%Y %H:%M"
+        time_zone = "Europe/Berlin"
+        dst = "reject"
+        interval_s = 600
+        label = "end"
+        delimiter = ";"
+        decimal_comma = true
+        absent = ["n/a"]
+        speed = 60
+        column = [{ name = "Leistung", channel = "active_power" }]
+    "#;
+    let dir = dir();
+    let config = load(&dir, &with_csv(keys), &[]).unwrap();
+    let SourceKind::Csv(file) = &config.sources[1].kind else {
+        panic!("a csv source");
+    };
+    assert_eq!(file.path, dir.path().join("a.csv"));
+    assert_eq!(file.turbines(), [TurbineId::new("T001").unwrap()]);
+    assert_eq!((file.speed, file.layout.interval_us), (60.0, 600_000_000));
+    assert_eq!(
+        (file.layout.delimiter, file.layout.decimal_comma),
+        (b';', true)
+    );
+    assert_eq!(file.layout.absent, ["n/a"]);
+}
+
+#[test]
+fn the_mistakes_of_a_file_source_are_told_at_once() {
+    let keys = r#"
+        path = "a.csv"
+        turbine = "T001"
+        turbine_column = "who"
+        time_column = "at"
+        time_format = "%Y"
+        time_zone = "Europe/Berlyn"
+        label = "middle"
+        value_column = "value"
+        column = [{ name = "P", channel = "active_powr" }, { channel = "active_power" }]
+    "#;
+    let error = load(&dir(), &with_csv(keys), &[]).unwrap_err();
+    let lines: Vec<&str> = error.lines().map(str::trim).collect();
+    let format = lines[5];
+    assert!(
+        format.starts_with("source[1].time_format: found \"%Y\" (")
+            && format.ends_with(
+                "expected strftime directives that make a whole time, such as %Y-%m-%d %H:%M:%S"
+            ),
+        "{format}"
+    );
+    let expected = "\
+DIR/edge.toml: 7 mistakes
+source[1].time_zone: found \"Europe/Berlyn\", expected an IANA time zone such as Europe/Berlin
+source[1].label: found \"middle\", expected one of start, end
+source[1].column[1].name: found nothing, expected a text
+source[1].turbine: found both of turbine and turbine_column, expected turbine (all rows are its) or turbine_column (each row says whose it is)
+source[1].column[0].channel: found \"active_powr\", expected a channel of profile tiny version 3 (did you mean `active_power`?)
+source[1].channel_column: found nothing, expected channel_column and value_column together (long file), or neither (wide file)";
+    let others: Vec<&str> = lines.iter().copied().filter(|l| *l != format).collect();
+    assert_eq!(others.join("\n"), expected);
+}

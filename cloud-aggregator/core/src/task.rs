@@ -25,6 +25,7 @@ mod resend;
 mod snapshot;
 mod status;
 mod turbine;
+mod view;
 
 pub use snapshot::RestoreError;
 pub(crate) use status::Live;

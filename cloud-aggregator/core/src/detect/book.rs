@@ -13,8 +13,8 @@ use super::alert::{
 };
 use crate::output::{OpenAlert, hex};
 
-/// Open alerts of a turbine; what would be one more extends the newest one of its rule.
-const ALERTS_MAX: usize = 256;
+/// Provisional alerts of one rule and side; what would be one more extends the newest.
+const PROVISIONAL_MAX: usize = 16;
 /// Episodes remembered for merging; beyond it the oldest without an open alert leaves.
 const EPISODES_MAX: usize = 64;
 
@@ -53,8 +53,12 @@ pub(super) struct Breach<'a> {
     pub channel: &'a str,
     pub unit: &'a str,
     pub quiet_us: i64,
-    /// Evidence further apart than this belongs to another alert.
-    pub apart_us: i64,
+    /// From one window of the rule to the next. Provisional evidence further apart belongs to another alert.
+    pub hop_us: i64,
+    /// Start of the first window of the run that breaches.
+    pub begun: EventTime,
+    /// Said again although nothing changed.
+    pub announce: bool,
     pub direction: Direction,
     pub level: Level,
     pub value: f64,
@@ -97,8 +101,14 @@ struct Alert {
     score: Option<f64>,
     first: EventTime,
     last: EventTime,
-    /// Start of the newest evidence window.
+    /// Start of the first and of the newest window with evidence.
+    begun: EventTime,
     evidence: EventTime,
+}
+
+/// Is the breach next to what the alert has seen?
+fn near(a: &Alert, b: &Breach) -> bool {
+    b.begun <= a.evidence.plus_us(b.hop_us) && a.begun <= b.window.start.plus_us(b.hop_us)
 }
 
 impl Alert {
@@ -137,11 +147,11 @@ impl Book {
             Some(at) => at,
             None => self.begin(scene, b),
         };
-        let fresh = self.alerts[at].revision == 0;
         let alert = &mut self.alerts[at];
-        let (state, level) = (alert.state(), alert.level);
+        let before = (alert.state(), alert.level, alert.confirmed);
         alert.first = alert.first.min(b.first);
         alert.last = alert.last.max(b.last);
+        alert.begun = alert.begun.min(b.begun);
         alert.evidence = alert.evidence.max(b.window.start);
         alert.level = alert.level.max(b.level);
         if b.origin == Origin::Settled {
@@ -150,26 +160,52 @@ impl Book {
             alert.origin = b.origin;
         }
         (alert.value, alert.limit, alert.score) = (b.value, b.limit, b.score);
-        let changed = fresh || alert.state() != state || alert.level != level;
-        if changed {
-            let state = alert.state();
+        let fresh = alert.revision == 0 || b.announce;
+        if fresh || before != (alert.state(), alert.level, alert.confirmed) {
+            // what is settled is said at the level that is borne out, although live data may be worse already
+            let state = match b.origin {
+                Origin::Settled => AlertState::Confirmed,
+                Origin::Live | Origin::Fork => alert.state(),
+            };
             self.say(scene, at, state, Some(b), out);
         }
-        let (cause, first, last) = (b.cause, self.alerts[at].first, self.alerts[at].last);
-        self.join(scene, at, cause, first, last, b.quiet_us, out);
+        let (first, last) = (self.alerts[at].first, self.alerts[at].last);
+        self.join(scene, at, b.cause, first, last, b.quiet_us, out);
+        if b.origin == Origin::Settled {
+            self.absorb(scene, at, b, out);
+        }
     }
 
-    /// The alert that the breach is part of.
+    /// The alert that the breach is part of: for settled windows the one that is confirmed and not over, wherever it
+    /// began, so that what is confirmed depends on them alone; otherwise, or where there is none, one that is near.
     fn find(&self, b: &Breach) -> Option<usize> {
         let same = |a: &Alert| a.rule == b.rule && a.direction == b.direction;
-        let near = |a: &Alert| {
-            b.first <= a.last.plus_us(b.apart_us) && a.first <= b.last.plus_us(b.apart_us)
-        };
-        let found = self.alerts.iter().position(|a| same(a) && near(a));
-        if found.is_none() && self.alerts.len() >= ALERTS_MAX {
-            return self.alerts.iter().rposition(same).or(Some(0));
+        let confirmed = |a: &&Alert| same(a) && a.confirmed.is_some();
+        if b.origin == Origin::Settled && self.alerts.iter().any(|a| confirmed(&a)) {
+            return self.alerts.iter().position(|a| confirmed(&a));
+        }
+        let found = self.alerts.iter().position(|a| same(a) && near(a, b));
+        if found.is_none() {
+            let all = self
+                .alerts
+                .iter()
+                .filter(|a| same(a) && a.confirmed.is_none());
+            if b.origin != Origin::Settled && all.count() >= PROVISIONAL_MAX {
+                return self.alerts.iter().rposition(same);
+            }
         }
         found
+    }
+
+    /// Provisional alerts that the confirmed one has reached are part of it.
+    fn absorb(&mut self, scene: &Scene, at: usize, b: &Breach, out: &mut Vec<AlertEvent>) {
+        let mine = self.alerts[at].id;
+        let detail = format!("it goes on as alert {}", mine.text());
+        self.end(scene, out, |a| {
+            let part = a.rule == b.rule && a.direction == b.direction && near(a, b);
+            let gone = part && a.id != mine && a.confirmed.is_none();
+            gone.then_some((AlertState::Withdrawn, detail.as_str()))
+        });
     }
 
     fn begin(&mut self, scene: &Scene, b: &Breach) -> usize {
@@ -192,6 +228,7 @@ impl Book {
             score: b.score,
             first: b.first,
             last: b.last,
+            begun: b.begun,
             evidence: b.window.start,
         });
         self.alerts.len() - 1
@@ -312,16 +349,10 @@ impl Book {
         self.episodes.retain(|e| e.id != gone.id);
     }
 
-    /// The settled chain says normal for a rule at this window.
-    pub(super) fn normal(
-        &mut self,
-        scene: &Scene,
-        rule: &str,
-        start: EventTime,
-        out: &mut Vec<AlertEvent>,
-    ) {
+    /// The settled chain says normal for a rule.
+    pub(super) fn normal(&mut self, scene: &Scene, rule: &str, out: &mut Vec<AlertEvent>) {
         self.end(scene, out, |a| {
-            let over = a.rule == rule && a.evidence < start && a.confirmed.is_some();
+            let over = a.rule == rule && a.confirmed.is_some();
             over.then_some((AlertState::Cleared, "normal again"))
         });
     }
@@ -336,10 +367,6 @@ impl Book {
     ) {
         let detail = "the settled windows do not bear it out";
         self.withdraw(scene, out, detail, |a| rule(&a.rule) && a.evidence <= start);
-        let (alerts, episodes) = (&self.alerts, &mut self.episodes);
-        episodes.retain(|e| {
-            e.last.plus_us(e.quiet_us) >= start || alerts.iter().any(|a| a.episode == e.id)
-        });
     }
 
     /// What windows that are not settled said of rules other than these no longer holds.
@@ -448,7 +475,10 @@ impl Book {
             farm: scene.farm.cloned(),
             rule: a.rule.clone(),
             cause: a.cause.clone(),
-            level: a.level,
+            level: match state {
+                AlertState::Confirmed | AlertState::Cleared => a.confirmed.unwrap_or(a.level),
+                _ => a.level,
+            },
             direction: a.direction,
             channel: a.channel.clone(),
             unit: a.unit.clone(),

@@ -1,7 +1,8 @@
 //! The detectors of one turbine: the settled chain, what runs ahead of it, and the book of what they raised.
 //!
-//! A fork is not kept: it is the settled chain's state, cloned, run over the windows that wait to be settled. So it is
-//! discarded on catch-up by itself.
+//! A hole holds the chain up although windows behind it may be settled by themselves: they wait for their turn. A fork is
+//! not kept: it is the settled chain's state, cloned, run over the windows that wait. So it is discarded on catch-up by
+//! itself.
 
 use std::collections::BTreeMap;
 
@@ -15,35 +16,39 @@ use windlass_shared::window::{WindowKind, WindowResult};
 
 use super::alert::{AlertEvent, AlertWindow, Direction, Evidence, Level};
 use super::book::{Book, Breach, Origin, Scene};
-use super::config::{Detectors, On, Rule, RuleKind};
+use super::config::{Detectors, Rule};
 use super::minutes::Count;
-use super::observe::{Quote, aggregate, breach, ends, holds, observe, settled, state};
+use super::observe::{Quote, breach, observe, observe_minute, settled, state};
 use super::plan::Plan;
 use super::track::{Beyond, Judgement, Observation, RuleState};
 use crate::output::OpenAlert;
 
-/// Windows that wait to be settled and are run over in a fork; the oldest leave first.
-const PENDING_MAX: usize = 64;
+/// Windows that wait for their turn. Beyond it the chain goes on past the hole, oldest first: what is confirmed then
+/// depends on what had come by then.
+const PENDING_MAX: usize = 4_096;
 /// Minutes behind the settled chain whose breaching readings are still counted, for late ones, microseconds.
 const MINUTES_KEPT_US: i64 = 10 * MINUTE_US;
 
-/// A window that waits to be settled.
+/// A window that waits for its turn.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Pending {
     revision: u32,
     sources: Sources,
     state: Option<i64>,
+    /// By the rules on windows.
     seen: Vec<Observation>,
+    /// Rules on readings whose condition holds, and whether the minute is normal to them when it has no breach.
+    minute: Vec<(u16, bool)>,
 }
 
 /// The detectors of one turbine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Chain {
     rules: Vec<RuleState>,
-    /// Start of the newest settled window, by kind.
+    /// Start of the newest window that the settled chain has passed, by kind.
     pub(super) last: [EventTime; WindowKind::ALL.len()],
     pub(super) minutes: BTreeMap<(EventTime, u16, Direction), Count>,
-    pending: BTreeMap<(EventTime, WindowKind), Pending>,
+    pending: BTreeMap<(WindowKind, EventTime), Pending>,
     pub(super) book: Book,
 }
 
@@ -65,11 +70,6 @@ impl Chain {
             pending: BTreeMap::new(),
             book: Book::default(),
         }
-    }
-
-    /// Is this the first settled result of its window?
-    pub(crate) fn settles(&self, result: &WindowResult) -> bool {
-        result.revision == 1 || result.start > self.last[index(result.kind)]
     }
 
     /// The open alerts in short.
@@ -108,6 +108,10 @@ impl Chain {
             .filter_map(|((t, at, d), c)| Some(((t, moved(at)?, d), c)))
             .collect();
         for p in self.pending.values_mut() {
+            p.minute = std::mem::take(&mut p.minute)
+                .into_iter()
+                .filter_map(|(at, ends)| Some((moved(at)?, ends)))
+                .collect();
             p.seen = std::mem::take(&mut p.seen)
                 .into_iter()
                 .filter_map(|o| {
@@ -157,7 +161,9 @@ impl Chain {
             channel: "",
             unit: "",
             quiet_us: 60 * MINUTE_US,
-            apart_us: 0,
+            hop_us: 0,
+            begun: at,
+            announce: true,
             direction: Direction::High,
             level,
             value: 1.0,
@@ -178,49 +184,58 @@ impl Chain {
         self.book.breach(scene, &breach, out);
     }
 
-    /// Takes the results of a poll: settled ones go along the chain, the others into the fork.
+    /// Are there windows that wait for their turn?
+    pub(crate) fn waits(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Takes the results of a poll. Everything before `settled_until` is settled for good: the chain goes on to there.
+    #[allow(clippy::too_many_arguments)] // results, what they mean, and where to say it
     pub(crate) fn windows(
         &mut self,
         scene: &Scene,
         plan: &Plan,
         catalogue: &Catalogue,
         results: &[WindowResult],
+        settled_until: EventTime,
         out: &mut Vec<AlertEvent>,
     ) {
         if plan.detectors().rules.is_empty() {
-            for r in results.iter().filter(|r| settled(r)) {
-                let last = &mut self.last[index(r.kind)];
-                *last = (*last).max(r.start);
-            }
             return;
         }
-        let mut forked = false;
+        let waited = self.waits();
+        let mut moved = !results.is_empty();
         for result in results.iter().filter(|r| !r.partial) {
-            let newest = self.last[index(result.kind)];
-            if settled(result) {
-                self.pending.remove(&(result.start, result.kind));
-                self.settled_window(scene, plan, catalogue, result, result.start > newest, out);
-                forked |= !self.pending.is_empty();
-            } else if result.start > newest {
-                let pending = Pending {
-                    revision: result.revision,
-                    sources: result.sources.clone(),
-                    state: state(plan, result),
-                    seen: observe(plan, catalogue, result),
-                };
-                self.pending.insert((result.start, result.kind), pending);
-                forked = true;
+            self.take(scene, plan, catalogue, result, out);
+        }
+        for kind in WindowKind::ALL {
+            let until = settled_until.plus_us(-kind.len_us());
+            while let Some((key, _)) = self
+                .pending
+                .range((kind, EventTime::MIN)..=(kind, until))
+                .next()
+            {
+                let key = *key;
+                self.pass(scene, plan, catalogue, key, out);
+                moved = true;
+            }
+            let last = &mut self.last[index(kind)];
+            *last = (*last).max(until.floor_to(kind.hop_us()));
+        }
+        while self.pending.len() > PENDING_MAX {
+            if let Some((key, _)) = self.pending.first_key_value() {
+                let key = *key;
+                self.pass(scene, plan, catalogue, key, out);
             }
         }
-        let last = self.last;
-        self.pending
-            .retain(|(start, kind), _| *start > last[index(*kind)]);
-        while self.pending.len() > PENDING_MAX {
-            self.pending.pop_first();
-        }
-        if forked {
+        if moved && (waited || self.waits()) {
             self.fork(scene, plan, catalogue, out);
         }
+        self.withdraw(scene, plan, out);
+    }
+
+    /// Takes back what the chain has passed without bearing it out, and forgets what is far behind it.
+    fn withdraw(&mut self, scene: &Scene, plan: &Plan, out: &mut Vec<AlertEvent>) {
         for kind in WindowKind::ALL {
             let of_kind = |id: &str| {
                 let rule = plan.detectors().rules.iter().find(|r| r.id == id);
@@ -229,7 +244,7 @@ impl Chain {
             self.book
                 .passed(scene, self.last[index(kind)], of_kind, out);
         }
-        let kept = last[index(WindowKind::Minute)].plus_us(-MINUTES_KEPT_US);
+        let kept = self.last[index(WindowKind::Minute)].plus_us(-MINUTES_KEPT_US);
         while self
             .minutes
             .first_key_value()
@@ -239,85 +254,103 @@ impl Chain {
         }
     }
 
-    /// One settled window: the next of the chain, or a revision of one that the chain has passed. A revision is judged
-    /// by the rules on readings only; the others keep what the first settled result gave them.
-    fn settled_window(
+    /// Puts a window where it waits for its turn. A revision of one that the chain has passed is judged by the rules on
+    /// readings only: the others keep what the first settled result gave them.
+    fn take(
         &mut self,
         scene: &Scene,
         plan: &Plan,
         catalogue: &Catalogue,
         result: &WindowResult,
-        next: bool,
         out: &mut Vec<AlertEvent>,
     ) {
-        let quote = Quote {
-            kind: result.kind,
-            start: result.start,
+        let pending = Pending {
             revision: result.revision,
-            sources: &result.sources,
+            sources: result.sources.clone(),
             state: state(plan, result),
-            origin: Origin::Settled,
+            seen: observe(plan, catalogue, result),
+            minute: observe_minute(plan, catalogue, result),
         };
-        if result.kind == WindowKind::Minute {
-            self.settled_minute(scene, plan, catalogue, result, &quote, out);
-        }
-        if !next {
+        if result.start <= self.last[index(result.kind)] {
+            let quote = pending.quote(result.kind, result.start, Origin::Settled);
+            for (at, _) in pending.minute.iter().filter(|_| settled(result)) {
+                self.judge_rule(scene, plan, catalogue, *at, &quote, out);
+            }
             return;
         }
-        self.last[index(result.kind)] = result.start;
-        for o in observe(plan, catalogue, result) {
+        let key = (result.kind, result.start);
+        if pending.seen.is_empty() && pending.minute.is_empty() {
+            self.pending.remove(&key);
+        } else {
+            self.pending.insert(key, pending);
+        }
+    }
+
+    /// The breaching readings of a minute by one rule; false when there are too few.
+    fn judge_rule(
+        &mut self,
+        scene: &Scene,
+        plan: &Plan,
+        catalogue: &Catalogue,
+        at: u16,
+        quote: &Quote,
+        out: &mut Vec<AlertEvent>,
+    ) -> bool {
+        let Some((rule, resolved)) = plan.rule(usize::from(at)) else {
+            return false;
+        };
+        let mut breached = false;
+        for direction in [Direction::High, Direction::Low] {
+            let key = (quote.start, at, direction);
+            breached |= self.judge_minute(scene, rule, resolved, catalogue, key, quote, out);
+        }
+        breached
+    }
+
+    /// The settled chain takes its next window.
+    fn pass(
+        &mut self,
+        scene: &Scene,
+        plan: &Plan,
+        catalogue: &Catalogue,
+        key: (WindowKind, EventTime),
+        out: &mut Vec<AlertEvent>,
+    ) {
+        let Some(window) = self.pending.remove(&key) else {
+            return;
+        };
+        let (kind, start) = key;
+        let last = &mut self.last[index(kind)];
+        *last = (*last).max(start);
+        let quote = window.quote(kind, start, Origin::Settled);
+        for (at, ends) in &window.minute {
+            let breached = self.judge_rule(scene, plan, catalogue, *at, &quote, out);
+            if let Some((rule, _)) = plan.rule(usize::from(*at))
+                && !breached
+                && *ends
+            {
+                self.book.normal(scene, &rule.id, out);
+            }
+        }
+        for o in &window.seen {
             let at = usize::from(o.rule);
             let (Some((rule, resolved)), Some(track)) = (plan.rule(at), self.rules.get_mut(at))
             else {
                 continue;
             };
-            match track.judge(rule, result.start, &o) {
+            match track.judge(rule, start, o) {
                 Judgement::Nothing => {}
-                Judgement::Normal => self.book.normal(scene, &rule.id, result.start, out),
+                Judgement::Normal => self.book.normal(scene, &rule.id, out),
                 Judgement::Breach(found) => {
-                    let last = result.start.plus_us(result.kind.len_us());
-                    let b = breach(rule, resolved, catalogue, &found, last, &quote);
+                    let end = start.plus_us(kind.len_us());
+                    let b = breach(rule, resolved, catalogue, &found, end, &quote);
                     self.book.breach(scene, &b, out);
                 }
             }
         }
     }
 
-    /// The rules on readings, by a settled minute.
-    fn settled_minute(
-        &mut self,
-        scene: &Scene,
-        plan: &Plan,
-        catalogue: &Catalogue,
-        result: &WindowResult,
-        quote: &Quote,
-        out: &mut Vec<AlertEvent>,
-    ) {
-        for at in 0..plan.detectors().rules.len() {
-            let Some((rule, resolved)) = plan.rule(at) else {
-                continue;
-            };
-            let RuleKind::Threshold(t) = &rule.kind else {
-                continue;
-            };
-            if t.on != On::Readings || !holds(rule, resolved, catalogue, result) {
-                continue;
-            }
-            let Some(aggregate) = aggregate(result, resolved.channel) else {
-                continue;
-            };
-            let mut breached = false;
-            for direction in [Direction::High, Direction::Low] {
-                let key = (result.start, at as u16, direction);
-                breached |= self.judge_minute(scene, rule, resolved, catalogue, key, quote, out);
-            }
-            if !breached && ends(t, aggregate, catalogue) {
-                self.book.normal(scene, &rule.id, result.start, out);
-            }
-        }
-    }
-
-    /// Runs a clone of the chain over the windows that wait to be settled.
+    /// Runs a clone of the chain over the windows that wait.
     fn fork(
         &mut self,
         scene: &Scene,
@@ -325,8 +358,12 @@ impl Chain {
         catalogue: &Catalogue,
         out: &mut Vec<AlertEvent>,
     ) {
-        let mut tracks = self.rules.clone();
-        let mut found: BTreeMap<(u16, Direction), (Beyond, (EventTime, WindowKind))> =
+        let mut tracks = if self.pending.is_empty() {
+            Vec::new()
+        } else {
+            self.rules.clone()
+        };
+        let mut found: BTreeMap<(u16, Direction), (Beyond, (WindowKind, EventTime))> =
             BTreeMap::new();
         for (key, pending) in &self.pending {
             for o in &pending.seen {
@@ -334,7 +371,7 @@ impl Chain {
                 let (Some((rule, _)), Some(track)) = (plan.rule(at), tracks.get_mut(at)) else {
                     continue;
                 };
-                if let Judgement::Breach(b) = track.judge(rule, key.0, o) {
+                if let Judgement::Breach(b) = track.judge(rule, key.1, o) {
                     found.insert((o.rule, b.direction), (b, *key));
                 }
             }
@@ -345,16 +382,10 @@ impl Chain {
             else {
                 continue;
             };
-            let quote = Quote {
-                kind: key.1,
-                start: key.0,
-                revision: pending.revision,
-                sources: &pending.sources,
-                state: pending.state,
-                origin: Origin::Fork,
-            };
-            let last = key.0.plus_us(key.1.len_us());
-            let b = breach(rule, resolved, catalogue, b, last, &quote);
+            let (kind, start) = *key;
+            let quote = pending.quote(kind, start, Origin::Fork);
+            let end = start.plus_us(kind.len_us());
+            let b = breach(rule, resolved, catalogue, b, end, &quote);
             self.book.breach(scene, &b, out);
         }
         let holds = |id: &str, direction| {
@@ -363,5 +394,18 @@ impl Chain {
             })
         };
         self.book.forked(scene, holds, out);
+    }
+}
+
+impl Pending {
+    fn quote(&self, kind: WindowKind, start: EventTime, origin: Origin) -> Quote<'_> {
+        Quote {
+            kind,
+            start,
+            revision: self.revision,
+            sources: &self.sources,
+            state: self.state,
+            origin,
+        }
     }
 }

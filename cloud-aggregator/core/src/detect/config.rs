@@ -124,6 +124,8 @@ pub struct Score {
     pub baseline: usize,
     /// Windows in it before anything is scored.
     pub minimum: usize,
+    /// The newest windows that are kept out of it, so that a slow drift does not become normal as it goes.
+    pub lag: usize,
     /// Least standard deviation assumed, in the unit (after the transform).
     pub spread_min: f64,
     /// Which sides.
@@ -209,6 +211,7 @@ fn specs() -> Spec {
         .optional("transform", Shape::OneOf(&["none", "log"]))
         .required("baseline", Shape::Int(8, BASELINE_MAX))
         .required("minimum", Shape::Int(8, BASELINE_MAX))
+        .optional("lag", Shape::Int(0, BASELINE_MAX))
         .required("spread_min", Shape::Number(1e-9, f64::MAX))
         .required("direction", Shape::OneOf(&["high", "low", "both"]))
         .optional("warning", Shape::Number(1.0, 1e6))
@@ -369,6 +372,7 @@ fn score(t: &Table) -> Score {
         },
         baseline: int(t, "baseline").unwrap_or(8) as usize,
         minimum: int(t, "minimum").unwrap_or(8) as usize,
+        lag: int(t, "lag").unwrap_or(0) as usize,
         spread_min: number(t, "spread_min").unwrap_or(1.0),
         sides: match text_of(t, "direction").as_deref() {
             Some("high") => Sides::High,

@@ -3,7 +3,7 @@
 use windlass_shared::catalogue::Catalogue;
 use windlass_shared::id::ChannelId;
 use windlass_shared::pane::{Aggregate, ChannelAggregate, Sources};
-use windlass_shared::time::EventTime;
+use windlass_shared::time::{EventTime, MINUTE_US};
 use windlass_shared::window::{Status, WindowKind, WindowResult};
 
 use super::alert::{AlertWindow, Direction, Evidence};
@@ -27,7 +27,7 @@ pub(super) fn settled(result: &WindowResult) -> bool {
     !result.partial && result.status != Status::Provisional
 }
 
-pub(super) fn aggregate(result: &WindowResult, channel: ChannelId) -> Option<&ChannelAggregate> {
+fn aggregate(result: &WindowResult, channel: ChannelId) -> Option<&ChannelAggregate> {
     let at = result
         .channels
         .binary_search_by_key(&channel, |c| c.channel);
@@ -44,7 +44,7 @@ pub(super) fn state(plan: &Plan, result: &WindowResult) -> Option<i64> {
 }
 
 /// Was the turbine in normal operation throughout? Where nothing says otherwise, yes.
-pub(super) fn normal(plan: &Plan, result: &WindowResult) -> bool {
+fn normal(plan: &Plan, result: &WindowResult) -> bool {
     let codes = &plan.detectors().operating.normal;
     let aggregate = plan.state().and_then(|id| aggregate(result, id));
     match aggregate.map(|a| &a.value) {
@@ -93,11 +93,30 @@ pub(super) fn observe(
     seen
 }
 
-pub(super) fn of_aggregate(
-    a: &ChannelAggregate,
-    s: Statistic,
+/// The rules on readings that a minute can judge, and whether it is normal to them when it has no breach.
+pub(super) fn observe_minute(
+    plan: &Plan,
     catalogue: &Catalogue,
-) -> Option<f64> {
+    result: &WindowResult,
+) -> Vec<(u16, bool)> {
+    let mut seen = Vec::new();
+    if result.kind != WindowKind::Minute {
+        return seen;
+    }
+    for at in 0..plan.detectors().rules.len() {
+        if let Some((rule, resolved)) = plan.rule(at)
+            && let RuleKind::Threshold(t) = &rule.kind
+            && t.on == On::Readings
+            && holds(rule, resolved, catalogue, result)
+            && let Some(aggregate) = aggregate(result, resolved.channel)
+        {
+            seen.push((at as u16, ends(t, aggregate, catalogue)));
+        }
+    }
+    seen
+}
+
+fn of_aggregate(a: &ChannelAggregate, s: Statistic, catalogue: &Catalogue) -> Option<f64> {
     if s == Statistic::Mean {
         return a.headline(catalogue);
     }
@@ -106,13 +125,13 @@ pub(super) fn of_aggregate(
 }
 
 /// Does a minute without a breach end one?
-pub(super) fn ends(t: &Threshold, a: &ChannelAggregate, catalogue: &Catalogue) -> bool {
+fn ends(t: &Threshold, a: &ChannelAggregate, catalogue: &Catalogue) -> bool {
     let within =
         |statistic, side| of_aggregate(a, statistic, catalogue).is_some_and(|v| held(v, t, side));
     !within(Statistic::Max, Direction::High) && !within(Statistic::Min, Direction::Low)
 }
 
-pub(super) fn meets(is: &Condition, value: f64, code: i64) -> bool {
+fn meets(is: &Condition, value: f64, code: i64) -> bool {
     match is {
         Condition::Above(limit) => value > *limit,
         Condition::Below(limit) => value < *limit,
@@ -121,12 +140,7 @@ pub(super) fn meets(is: &Condition, value: f64, code: i64) -> bool {
 }
 
 /// Does the rule's condition hold in this window? Not when the other channel has no reading in it.
-pub(super) fn holds(
-    rule: &Rule,
-    resolved: Resolved,
-    catalogue: &Catalogue,
-    result: &WindowResult,
-) -> bool {
+fn holds(rule: &Rule, resolved: Resolved, catalogue: &Catalogue, result: &WindowResult) -> bool {
     let (Some(when), Some(id)) = (&rule.when, resolved.when) else {
         return true;
     };
@@ -168,7 +182,9 @@ pub(super) fn breach<'a>(
         channel: &rule.channel,
         unit: catalogue.channel(resolved.channel).map_or("", |c| &c.unit),
         quiet_us: rule.quiet_us,
-        apart_us: len_us,
+        hop_us: quote.kind.hop_us(),
+        begun: found.first.floor_to(MINUTE_US),
+        announce: false,
         direction: found.direction,
         level: found.level,
         value: found.value,

@@ -2,6 +2,8 @@
 //!
 //! Invariant: the verdicts depend on the sequence of observations alone. A fork is a clone.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 use windlass_shared::time::EventTime;
 
@@ -64,9 +66,21 @@ struct Baseline {
     next: usize,
     /// The same, ascending.
     sorted: Vec<f64>,
+    /// Values that are too new to be in it, the oldest first.
+    waiting: VecDeque<f64>,
 }
 
 impl Baseline {
+    /// A normal value: it counts once `s.lag` more have come.
+    fn learn(&mut self, value: f64, s: &Score) {
+        self.waiting.push_back(value);
+        if self.waiting.len() > s.lag
+            && let Some(value) = self.waiting.pop_front()
+        {
+            self.push(value, s.baseline);
+        }
+    }
+
     fn push(&mut self, value: f64, len_max: usize) {
         if self.ring.len() < len_max {
             self.ring.push(value);
@@ -187,7 +201,7 @@ impl RuleState {
             return Judgement::Nothing;
         }
         if self.baseline.sorted.len() < s.minimum {
-            self.baseline.push(value, s.baseline);
+            self.baseline.learn(value, s);
             return Judgement::Nothing;
         }
         let median = self.baseline.median();
@@ -205,7 +219,7 @@ impl RuleState {
         };
         let found = beyond(size, &s.limits, Direction::High).filter(|_| watched);
         let Some((level, limit)) = found else {
-            self.baseline.push(value, s.baseline);
+            self.baseline.learn(value, s);
             return self.normal();
         };
         let first = self.extend(start, direction);

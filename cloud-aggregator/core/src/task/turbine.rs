@@ -2,25 +2,31 @@
 //!
 //! Invariant: everything here is reached through the turbine's own entries and the partition's ticks, in log order.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use windlass_shared::catalogue::{Catalogue, CatalogueHash, RateGroup};
 use windlass_shared::coverage::{Coverage, LinkFault};
 use windlass_shared::id::{Epoch, FarmId, GatewayId, TurbineId};
 use windlass_shared::record::{Batch, Body, Record, RecordHash};
 use windlass_shared::time::{EventTime, LogTime, MINUTE_US};
-use windlass_shared::window::{Status, WindowResult, Windows};
+use windlass_shared::window::{Status, WindowKind, WindowResult, Windows};
 use windlass_shared::wire::{self, Command, Downlink};
 
 use super::resend::Holes;
 use super::status::{Live, Pace};
+use super::view::{fault_text, summary};
 use super::{TaskOutput, TaskSettings, dead};
 use crate::admit::{Admission, admit};
-use crate::detect::alert::{AlertEvent, Level};
+use crate::detect::alert::AlertEvent;
 use crate::detect::{Chain, Detectors, Plan, Plans, Scene};
 use crate::fleet::Fleet;
 use crate::ingest::readings_of;
 use crate::output::{Counts, CoverageSummary, FeatureRow, Reason, WindowCounts};
 use crate::topic::Topic;
+
+/// Windows of a turbine that are remembered as provisional.
+const UNSETTLED_MAX: usize = 16_384;
 
 /// What a turbine may look at while it takes an entry.
 pub(super) struct Moment<'a> {
@@ -44,7 +50,10 @@ pub(super) struct Turbine {
     pub chain: Chain,
     pub counts: Counts,
     pub window_counts: WindowCounts,
+    /// Windows that were emitted as provisional and have not settled yet.
+    unsettled: BTreeSet<(EventTime, WindowKind)>,
     pub summary: CoverageSummary,
+    summary_stale: bool,
     pub live: Live,
     pub pace: Pace,
     holes: Holes,
@@ -67,7 +76,9 @@ impl Turbine {
             chain: Chain::new(detectors),
             counts: Counts::default(),
             window_counts: WindowCounts::default(),
+            unsettled: BTreeSet::new(),
             summary: CoverageSummary::default(),
+            summary_stale: false,
             live: Live::default(),
             pace: Pace::default(),
             holes: Holes::default(),
@@ -122,9 +133,11 @@ impl Turbine {
                 false
             }
         };
-        if !plain {
+        if !plain || self.summary.holes > 0 {
             self.holes.changed();
-            self.summary = summary(&self.coverage);
+            self.summary_stale = true;
+        }
+        if !plain {
             self.link_faults(turbine, record, moment, out);
             self.poll(turbine, moment, out);
         }
@@ -243,10 +256,11 @@ impl Turbine {
                 self.counts.rejected_readings += readings_of(record);
             }
         }
+        let known = self.commanded.iter().any(|(e, _)| *e == id.epoch);
         if matches!(reason, Reason::Conflict | Reason::Quarantined) {
             self.command_new_epoch(moment, &id.turbine, id.epoch, &detail, out);
         }
-        if reason == Reason::Conflict {
+        if reason == Reason::Conflict && !known {
             let mut happened = Vec::new();
             let scene = scene(moment, &id.turbine, self.farm.as_ref());
             self.chain.conflict(&scene, record, &detail, &mut happened);
@@ -297,7 +311,7 @@ impl Turbine {
         self.counts.refused_records += 1;
         self.pace.mark();
         self.holes.changed();
-        self.summary = summary(&self.coverage);
+        self.summary_stale = true;
         self.poll(&refused.id.turbine, moment, out);
         self.status(&refused.id.turbine, moment, out);
     }
@@ -365,7 +379,7 @@ impl Turbine {
             moment.now,
             &mut results,
         );
-        if results.is_empty() {
+        if results.is_empty() && !self.chain.waits() {
             return;
         }
         let mut happened = Vec::new();
@@ -373,8 +387,17 @@ impl Turbine {
             self.count_window(result);
         }
         let scene = scene(moment, id, self.farm.as_ref());
-        self.chain
-            .windows(&scene, plan, catalogue, &results, &mut happened);
+        self.chain.windows(
+            &scene,
+            plan,
+            catalogue,
+            &results,
+            self.coverage.settled_until(),
+            &mut happened,
+        );
+        if !results.is_empty() {
+            self.pace.mark();
+        }
         for result in results {
             let row = FeatureRow {
                 turbine: id.clone(),
@@ -390,23 +413,29 @@ impl Turbine {
                 bytes: row.encode(),
             });
         }
-        self.pace.mark();
         self.alerts(id, happened, out);
     }
 
     fn count_window(&mut self, result: &WindowResult) {
         let counts = &mut self.window_counts;
-        if result.partial {
-            counts.partials += 1;
+        counts.partials += u64::from(result.partial);
+        let key = (result.start, result.kind);
+        if result.status == Status::Provisional {
+            if result.revision == 1 {
+                counts.provisional += 1;
+                self.unsettled.insert(key);
+                // windows come to their end; a bound all the same, against a gateway that never lets them
+                if self.unsettled.len() > UNSETTLED_MAX {
+                    self.unsettled.pop_first();
+                }
+            }
             return;
         }
-        match &result.status {
-            Status::Provisional => counts.provisional += u64::from(result.revision == 1),
-            _ if !self.chain.settles(result) => counts.revised += 1,
-            status => {
-                counts.settled += 1;
-                counts.exact += u64::from(*status == Status::Exact);
-            }
+        if self.unsettled.remove(&key) || result.revision == 1 {
+            counts.settled += 1;
+            counts.exact += u64::from(result.status == Status::Exact);
+        } else if !result.partial {
+            counts.revised += 1;
         }
     }
 
@@ -423,6 +452,9 @@ impl Turbine {
 
     fn status(&mut self, id: &TurbineId, moment: &Moment, out: &mut Vec<TaskOutput>) {
         if self.pace.due(moment.now, moment.settings.status_every_us) {
+            if std::mem::take(&mut self.summary_stale) {
+                self.summary = summary(&self.coverage);
+            }
             out.push(TaskOutput {
                 topic: Topic::Status,
                 key: id.to_string(),
@@ -448,50 +480,4 @@ fn downlink(gateway: &GatewayId, message: &Downlink) -> TaskOutput {
         key: gateway.to_string(),
         bytes: wire::encode_downlink(message),
     }
-}
-
-/// Rule, level and text of a fault's alert.
-fn fault_text(fault: &LinkFault) -> (&'static str, Level, String) {
-    match fault {
-        LinkFault::Fork {
-            predecessor,
-            successors,
-        } => (
-            "epoch-fork",
-            Level::Alarm,
-            format!(
-                "{} epochs name {predecessor} as predecessor: a restored backup or a cloned image",
-                successors.len()
-            ),
-        ),
-        LinkFault::EndContradicted { epoch, successor } => (
-            "epoch-end",
-            Level::Alarm,
-            format!(
-                "epoch {epoch} has other records than its successor {successor} declared: a restored backup"
-            ),
-        ),
-        LinkFault::Unlinked { epoch, follows } => (
-            "epoch-unlinked",
-            Level::Warning,
-            format!("epoch {epoch} knows no predecessor, {follows} came before: a replaced disk"),
-        ),
-    }
-}
-
-/// Coverage in numbers.
-fn summary(coverage: &Coverage) -> CoverageSummary {
-    let mut s = CoverageSummary::default();
-    for epoch in coverage.epochs() {
-        s.epochs += 1;
-        s.quarantined_epochs += u32::from(epoch.quarantined);
-        for (seqs, _) in epoch.runs.iter().flat_map(|r| &r.lost) {
-            s.lost_seqs = s.lost_seqs.saturating_add(seqs.len());
-        }
-    }
-    for (_, seqs) in coverage.holes(super::resend::HOLES_SEEN_MAX) {
-        s.holes += 1;
-        s.missing_seqs = s.missing_seqs.saturating_add(seqs.len());
-    }
-    s
 }

@@ -4,7 +4,8 @@
 //! full; end-to-end acknowledgements make up for the last of these. Invariant: it listens on loopback and nowhere else.
 
 use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, SegmentConfig, ServerSettings};
 
@@ -22,6 +23,9 @@ const UP_SEGMENTS: usize = 16;
 /// The same for the downlink of one gateway, which is mostly acknowledgements; it is kept for each gateway.
 const DOWN_SEGMENT_BYTES: usize = 128 * 1024;
 const DOWN_SEGMENTS: usize = 2;
+/// How often, and how far apart, the new broker is looked for.
+const START_TRIES_MAX: u32 = 500;
+const START_TRY_DELAY: Duration = Duration::from_millis(10);
 /// Packets taken from a subscription at a time.
 const OUTGOING_PACKETS_MAX: u64 = 200;
 
@@ -81,7 +85,22 @@ pub fn start(
             ended(BrokerError::Ended(why));
         })
         .map_err(BrokerError::Thread)?;
-    Ok(())
+    wait_until_listening(listen)
+}
+
+/// The thread listens a moment later; clients that start before that would only complain.
+fn wait_until_listening(listen: SocketAddr) -> Result<(), BrokerError> {
+    let mut tries = 0;
+    loop {
+        match TcpStream::connect_timeout(&listen, START_TRY_DELAY) {
+            Ok(_) => return Ok(()),
+            Err(source) if tries == START_TRIES_MAX => {
+                return Err(BrokerError::Listen { listen, source });
+            }
+            Err(_) => tries += 1,
+        }
+        std::thread::park_timeout(START_TRY_DELAY);
+    }
 }
 
 fn config(listen: SocketAddr) -> Config {

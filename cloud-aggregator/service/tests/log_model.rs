@@ -289,7 +289,7 @@ fn a_reader_that_waits_is_woken_by_an_append() {
     let at = TopicPartition::new(Topic::Telemetry, PartitionId(0));
     let mut reader = log.reader(vec![(at, Offset(0))]).expect("reader");
     let got = std::thread::scope(|s| {
-        let waiting = s.spawn(move || reader.poll(ALL, Duration::from_secs(60)));
+        let waiting = s.spawn(move || reader.poll(ALL, Duration::from_mins(1)));
         log.append(vec![telemetry(vec![5])]).wait().expect("append");
         waiting.join().expect("no panic").expect("read")
     });

@@ -2,12 +2,10 @@
 
 mod rig;
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
-use rig::{Site, load, wait_for};
-use rumqttc::{Client, Event, MqttOptions, Packet, QoS};
+use rig::gateway::{Answer, Gateway};
+use rig::{Site, load, minutes_before, wait_for};
 use windlass_cloud::bench::load::Sent;
 use windlass_cloud::log::sqlite::SqliteView;
 use windlass_cloud::log::{Offset, PartitionId, ReadLimits, Topic, TopicPartition};
@@ -15,9 +13,7 @@ use windlass_cloud::run::{Role, RunError, run};
 use windlass_cloud::serve::store::StatusStore;
 use windlass_cloud::stop::Stopper;
 use windlass_cloud_core::output::{DeadLetter, Reason, StatusDoc};
-use windlass_shared::id::{GatewayId, RecordId};
-use windlass_shared::time::{EventTime, SECOND_US};
-use windlass_shared::wire::{AckLevel, decode_downlink, down_topic, up_topic};
+use windlass_shared::wire::up_topic;
 
 const ROLES: [Role; 4] = [Role::Broker, Role::Ingest, Role::Process, Role::Serve];
 
@@ -48,106 +44,6 @@ impl Service {
     }
 }
 
-/// A gateway that publishes what it is told to, and notes what comes back.
-struct Gateway {
-    id: GatewayId,
-    client: Client,
-    acked: std::sync::Arc<Mutex<BTreeMap<RecordId, Option<String>>>>,
-    pubacks: std::sync::Arc<Mutex<u64>>,
-}
-
-impl Gateway {
-    fn connect(site: &Site, id: &str) -> Self {
-        let id = GatewayId::new(id).expect("a name");
-        let mut options = MqttOptions::new(id.as_str(), "127.0.0.1", site.broker);
-        options
-            .set_keep_alive(Duration::from_secs(30))
-            .set_max_packet_size(1 << 20, 1 << 20);
-        let (client, mut connection) = Client::new(options, 1_000);
-        client
-            .subscribe(down_topic(&id), QoS::AtLeastOnce)
-            .expect("subscribe");
-        let gateway = Self {
-            id,
-            client,
-            acked: std::sync::Arc::default(),
-            pubacks: std::sync::Arc::default(),
-        };
-        let (acked, pubacks) = (gateway.acked.clone(), gateway.pubacks.clone());
-        std::thread::spawn(move || {
-            let mut failures = 0;
-            for event in connection.iter() {
-                match event {
-                    Ok(Event::Incoming(Packet::Publish(p))) => {
-                        let down = decode_downlink(&p.payload).expect("a downlink");
-                        for ack in down.acks {
-                            assert_eq!(ack.level, AckLevel::Safe);
-                            let verdicts: BTreeMap<_, _> = ack.verdicts.into_iter().collect();
-                            for seq in ack.ranges.iter().flat_map(|r| r.first.0..=r.last.0) {
-                                let seq = windlass_shared::id::Seq(seq);
-                                let id = RecordId {
-                                    turbine: ack.turbine.clone(),
-                                    epoch: ack.epoch,
-                                    seq,
-                                };
-                                let verdict = verdicts.get(&seq).cloned();
-                                acked.lock().expect("lock").insert(id, verdict);
-                            }
-                        }
-                    }
-                    Ok(Event::Incoming(Packet::PubAck(_))) => {
-                        *pubacks.lock().expect("lock") += 1;
-                    }
-                    Ok(_) => {}
-                    Err(_) => {
-                        failures += 1;
-                        if failures > 1_000 {
-                            return;
-                        }
-                        std::thread::park_timeout(Duration::from_millis(50));
-                    }
-                }
-            }
-        });
-        gateway
-    }
-
-    fn publish(&self, sent: &Sent) {
-        self.publish_as(&sent.record.header.id, &sent.bytes);
-    }
-
-    fn publish_as(&self, id: &RecordId, bytes: &[u8]) {
-        self.client
-            .publish(up_topic(&self.id, id), QoS::AtLeastOnce, false, bytes)
-            .expect("publish");
-    }
-
-    fn verdict(&self, id: &RecordId) -> Option<Option<String>> {
-        self.acked.lock().expect("lock").get(id).cloned()
-    }
-
-    /// Publishes again, as a gateway does, until all are acknowledged.
-    fn deliver(&self, sent: &[Sent]) {
-        let mut round = 0;
-        wait_for("acknowledgements of all records", || {
-            let missing: Vec<_> = sent
-                .iter()
-                .filter(|s| self.verdict(&s.record.header.id).is_none())
-                .collect();
-            if round % 100 == 0 {
-                missing.iter().for_each(|s| self.publish(s));
-            }
-            round += 1;
-            missing.is_empty()
-        });
-    }
-}
-
-fn now() -> EventTime {
-    let clock = windlass_cloud::clock::Clock::start();
-    EventTime(clock.wall().0)
-}
-
 fn status(site: &Site, turbine: &str) -> Option<StatusDoc> {
     let store = StatusStore::open_read_only(&site.data().join("status.db")).ok()?;
     let documents = store.status_documents().ok()?;
@@ -175,15 +71,11 @@ fn dead_letters(site: &Site) -> Vec<DeadLetter> {
         .collect()
 }
 
-fn minutes_before(minutes: i64) -> EventTime {
-    now().plus_us(-minutes * 60 * SECOND_US)
-}
-
 #[test]
 fn what_is_sent_twice_is_counted_once_and_what_is_bad_is_refused() {
     let site = Site::new();
     let service = Service::start(&site, &ROLES);
-    let gateway = Gateway::connect(&site, "GW1");
+    let gateway = Gateway::connect(site.broker, "GW1");
     let mut load = load("T1", 1, minutes_before(3));
     let mut sent = vec![load.open(None)];
     for _ in 0..60 {
@@ -199,8 +91,10 @@ fn what_is_sent_twice_is_counted_once_and_what_is_bad_is_refused() {
     wait_for("the verdict on damaged bytes", || {
         gateway.verdict(&damaged.record.header.id).is_some()
     });
-    let verdict = gateway.verdict(&damaged.record.header.id).flatten();
-    let verdict = verdict.expect("refused");
+    let verdict = gateway.verdict(&damaged.record.header.id);
+    let Some(Answer::Refused(verdict)) = verdict else {
+        panic!("{verdict:?}");
+    };
     assert!(verdict.starts_with("malformed: "), "{verdict}");
     let readings: u64 = sent.iter().map(Sent::readings).sum();
     wait_for("the status", || {
@@ -229,7 +123,7 @@ fn what_is_sent_twice_is_counted_once_and_what_is_bad_is_refused() {
 fn a_gateway_cannot_write_another_ones_turbine() {
     let site = Site::new();
     let service = Service::start(&site, &ROLES);
-    let gateway = Gateway::connect(&site, "GW2");
+    let gateway = Gateway::connect(site.broker, "GW2");
     let mut foreign = load("T1", 1, minutes_before(3));
     let mut own = load("T3", 2, minutes_before(3));
     let foreign = foreign.open(None);
@@ -260,10 +154,11 @@ fn after_a_restart_everything_goes_on_and_nothing_counts_twice() {
     let mut load = load("T2", 1, minutes_before(5));
     let mut all = vec![load.open(None)];
     let mut readings = 0;
-    let gateway = Gateway::connect(&site, "GW1");
+    let mut gateway = None;
     for round in 0..3 {
         // the broker of the first round lives as long as the process
         let service = Service::start(&site, if round == 0 { &ROLES } else { &ROLES[1..] });
+        let gateway = gateway.get_or_insert_with(|| Gateway::connect(site.broker, "GW1"));
         for _ in 0..30 {
             all.extend(load.next_second());
         }

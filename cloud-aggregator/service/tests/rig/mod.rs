@@ -1,6 +1,8 @@
 //! What the role tests share: a small fleet on disk, made-up records, and waiting for a condition.
 #![allow(dead_code, clippy::disallowed_methods)] // each test uses a part; tests wait by the wall clock
 
+pub mod gateway;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -104,4 +106,10 @@ pub fn copy_files(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copy");
         }
     }
+}
+
+/// That long ago.
+pub fn minutes_before(minutes: i64) -> EventTime {
+    let now = windlass_cloud::clock::Clock::start().wall();
+    EventTime(now.0).plus_us(-minutes * 60 * SECOND_US)
 }

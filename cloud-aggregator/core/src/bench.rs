@@ -17,8 +17,9 @@ use windlass_shared::window::{WindowSettings, Windows};
 use windlass_shared::wire::{self, Logged};
 
 use crate::admit::{Admission, admit, stamps_max};
+use crate::detect::{Chain, Detectors, Plans, Scene};
 use crate::fleet::Fleet;
-use crate::task::{LogInput, Partition, TaskSettings};
+use crate::task::{Live, LogInput, Partition, TaskSettings};
 
 /// From the end of a slice to its append, microseconds.
 const DELAY_US: i64 = 150_000;
@@ -215,11 +216,23 @@ pub fn noise(seed: u64, a: u64, b: u64, n: u64) -> u64 {
     (z ^ (z >> 31)) % n.max(1)
 }
 
-/// A raw value as a turbine in operation might have it: slow change with a little noise; states and setpoints constant.
+/// A raw value as a healthy turbine in operation might have it: slow change with a little noise; states and setpoints
+/// constant.
 pub fn realistic(seed: u64, channel: &Channel, time: EventTime) -> i64 {
     let second = time.0.div_euclid(SECOND_US);
     let id = u64::from(channel.id.0);
-    let base = 200 + noise(seed, id, 1, 3_000) as i64;
+    let nominal = match channel.unit.as_str() {
+        "°C" => Some(40.0),
+        "bar" => Some(3.0),
+        "mm/s" => Some(0.8),
+        "m/s2" => Some(0.1),
+        "rpm" => Some(12.0),
+        "kW" => Some(1_500.0),
+        _ => None,
+    };
+    let base = nominal
+        .and_then(|value| channel.raw_nearest(value))
+        .unwrap_or(200 + noise(seed, id, 1, 3_000) as i64);
     match channel.kind {
         Kind::State | Kind::Event => 1,
         Kind::Setpoint => base,
@@ -355,10 +368,21 @@ impl Stream {
 
     /// Stage 3: the same with panes and windows. Returns the windows emitted.
     pub fn windows(&self, fleet: &Fleet) -> u64 {
+        self.scored(fleet, None).0
+    }
+
+    /// Stage 4: the same with the detectors. Returns the alert events.
+    pub fn score(&self, fleet: &Fleet, detectors: &Arc<Detectors>) -> u64 {
+        self.scored(fleet, Some(&Plans::new(detectors.clone(), fleet)))
+            .1
+    }
+
+    fn scored(&self, fleet: &Fleet, plans: Option<&Plans>) -> (u64, u64) {
         let settings = WindowSettings::default();
         let mut turbines = BTreeMap::new();
-        let mut windows: BTreeMap<TurbineId, Windows> = BTreeMap::new();
+        let mut states: BTreeMap<TurbineId, (Windows, Chain, Live)> = BTreeMap::new();
         let (mut results, mut emitted) = (Vec::new(), 0);
+        let mut alerts = Vec::new();
         for input in self.inputs() {
             let Some((record, now)) = admitted(&input, fleet, &mut turbines) else {
                 continue;
@@ -372,20 +396,59 @@ impl Stream {
             else {
                 continue;
             };
-            let windows = windows.entry(id.turbine.clone()).or_default();
+            if !states.contains_key(&id.turbine) {
+                let chain = Chain::new(plans.map_or(&Detectors::default(), |p| p.detectors()));
+                let new = (Windows::default(), chain, Live::default());
+                states.insert(id.turbine.clone(), new);
+            }
+            let Some((windows, chain, live)) = states.get_mut(&id.turbine) else {
+                continue;
+            };
             windows.add(catalogue, id.epoch, id.seq, batch, now);
             windows.poll(&settings, catalogue, coverage, now, &mut results);
             emitted += results.len() as u64;
+            if let Some(plan) = plans.and_then(|p| p.of(batch.catalogue)) {
+                let scene = Scene {
+                    turbine: &id.turbine,
+                    farm: None,
+                    config_version: 1,
+                    position: input.offset,
+                    now,
+                };
+                live.take(plan, batch, &record.header);
+                chain.live(&scene, plan, catalogue, live, id, batch, &mut alerts);
+                if !results.is_empty() {
+                    let until = coverage.settled_until();
+                    chain.windows(&scene, plan, catalogue, &results, until, &mut alerts);
+                }
+            }
             results.clear();
         }
-        emitted
+        (emitted, alerts.len() as u64)
     }
 
-    /// Stage 4: the whole task, outputs included. Returns the partition and how many outputs it made.
-    pub fn task(&self, settings: &Arc<TaskSettings>, fleet: &Arc<Fleet>) -> (Partition, u64) {
+    /// Stage 5: the whole task, outputs included. `detectors` is the text of a
+    /// `detectors.toml`. Returns the partition and how many outputs it made.
+    pub fn task(
+        &self,
+        settings: &Arc<TaskSettings>,
+        fleet: &Arc<Fleet>,
+        detectors: Option<&str>,
+    ) -> (Partition, u64) {
         let mut partition = Partition::new(settings.clone(), fleet.clone());
         let (mut out, mut outputs) = (Vec::new(), 0);
+        let config = detectors.map(|toml| {
+            wire::encode_control(&wire::Control::DetectorConfig {
+                version: 1,
+                toml: toml.to_owned(),
+            })
+        });
+        if let (Some(value), Some(first)) = (&config, self.inputs().next()) {
+            partition.apply(&LogInput { value, ..first }, &mut out);
+        }
         for input in self.inputs() {
+            let offset = input.offset + u64::from(config.is_some());
+            let input = LogInput { offset, ..input };
             partition.apply(&input, &mut out);
             outputs += out.len() as u64;
             out.clear();

@@ -2,7 +2,10 @@
 
 mod world;
 
+use std::sync::Arc;
+
 use windlass_cloud_core::bench::Feed;
+use windlass_cloud_core::detect::Detectors;
 use windlass_cloud_core::output::{AlertState, Counts, Reason};
 use windlass_cloud_core::task::{Partition, RestoreError};
 use windlass_cloud_core::topic::Topic;
@@ -12,6 +15,8 @@ use windlass_shared::time::{SECOND_US, WallTime};
 use windlass_shared::window::{Status, WindowKind};
 use windlass_shared::wire::{self, Command, Control, Resend};
 use world::*;
+
+const EXAMPLE: &str = include_str!("../../detectors.example.toml");
 
 /// Records of live operation: the Open, then both classes of each second.
 fn records(feed: &mut Feed, n: u8, from: i64, seconds: i64) -> Vec<(i64, Record)> {
@@ -397,7 +402,7 @@ fn settings_change_only_when_they_are_adopted() {
     let mut other = (*settings()).clone();
     other.skew_max_us = 1;
     assert!(!partition.adopt(settings(), fleet.clone()));
-    assert!(partition.adopt(std::sync::Arc::new(other.clone()), fleet.clone()));
+    assert!(partition.adopt(Arc::new(other.clone()), fleet.clone()));
     let restored = Partition::restore(&partition.snapshot(), fleet).unwrap();
     assert_eq!(*restored.settings(), other);
 }
@@ -407,7 +412,7 @@ fn the_state_of_a_300_channel_turbine_fits_its_budget() {
     let fleet = fleet();
     let catalogue = catalogue(&fleet, "onshore-3mw");
     let stream = windlass_cloud_core::bench::Stream::build(&fleet, &catalogue, 660, 1);
-    let (partition, outputs) = stream.task(&settings(), &fleet);
+    let (partition, outputs) = stream.task(&settings(), &fleet, Some(EXAMPLE));
     assert_eq!(partition.turbines(), 3);
     assert!(outputs > 0);
     let each = partition.snapshot().len() / 3;
@@ -416,6 +421,8 @@ fn the_state_of_a_300_channel_turbine_fits_its_budget() {
     assert_eq!(stream.decode(), stream.readings);
     assert_eq!(stream.admit(&fleet), stream.readings);
     assert!(stream.windows(&fleet) > 0);
+    let detectors = Detectors::parse("detectors.example.toml", EXAMPLE).unwrap();
+    assert_eq!(stream.score(&fleet, &Arc::new(detectors)), 0);
 }
 
 #[test]

@@ -51,7 +51,12 @@ impl Chain {
         let mut touched = Vec::new();
         for block in batch.blocks.iter().filter(|b| !b.flags.suspect) {
             for (at, column) in block.columns.iter().enumerate() {
-                for rule in plan.on_readings(column.channel) {
+                for (rule, band) in plan.on_readings(column.channel) {
+                    let from = column.at as usize;
+                    let raw = &batch.raw[from..from + block.times.len()];
+                    if raw.iter().all(|r| (band.least..=band.greatest).contains(r)) {
+                        continue;
+                    }
                     let Some(channel) = catalogue.channel(column.channel) else {
                         continue;
                     };

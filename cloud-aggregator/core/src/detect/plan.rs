@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use windlass_shared::catalogue::{Catalogue, CatalogueHash, Channel, RateGroup};
+use windlass_shared::catalogue::{Catalogue, CatalogueHash, Channel, RateGroup, Raw};
 use windlass_shared::id::ChannelId;
 
-use super::config::{Detectors, On, Rule, RuleKind};
+use super::config::{Detectors, Limits, On, Rule, RuleKind, Threshold};
+use super::track::nearest;
 use crate::fleet::Fleet;
 
 /// Channels in a status document.
@@ -56,10 +57,38 @@ pub struct Plan {
     /// Slot in `tracked` by channel id.
     slots: Vec<u16>,
     /// Rules on readings, by channel id.
-    on_readings: Vec<Vec<u16>>,
+    on_readings: Vec<Vec<(u16, Band)>>,
     /// Channel and condition channel of each rule; `None`: this catalogue has no use for it.
     rules: Vec<Option<Resolved>>,
     state: Option<ChannelId>,
+}
+
+/// Raw integers between which no reading breaches a rule, both included; a fast first look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Band {
+    pub least: i64,
+    pub greatest: i64,
+}
+
+impl Band {
+    /// Of a rule on an integer channel whose values grow with the raw ones; otherwise nothing is between.
+    fn of(t: &Threshold, channel: &Channel) -> Self {
+        let none = Self {
+            least: 0,
+            greatest: -1,
+        };
+        if channel.raw != Raw::Int || channel.scale_num <= 0 {
+            return none;
+        }
+        let at = |limits: &Option<Limits>| limits.as_ref().map(|l| channel.raw_nearest(nearest(l)));
+        // one step inside the nearest raw value is on the good side for sure
+        let greatest = at(&t.high).map_or(Some(i64::MAX), |raw| raw.map(|r| r.saturating_sub(1)));
+        let least = at(&t.low).map_or(Some(i64::MIN), |raw| raw.map(|r| r.saturating_add(1)));
+        match (least, greatest) {
+            (Some(least), Some(greatest)) => Self { least, greatest },
+            _ => none,
+        }
+    }
 }
 
 /// The channels of a rule.
@@ -100,7 +129,9 @@ impl Plan {
             if let (RuleKind::Threshold(t), Some(r)) = (&rule.kind, resolved)
                 && t.on == On::Readings
             {
-                on_readings[usize::from(r.channel.0)].push(at as u16);
+                let channel = catalogue.channel(r.channel);
+                let band = channel.map(|c| (at as u16, Band::of(t, c)));
+                on_readings[usize::from(r.channel.0)].extend(band);
             }
         }
         Self {
@@ -145,7 +176,7 @@ impl Plan {
 
     /// Rules on readings of a channel.
     #[inline]
-    pub(super) fn on_readings(&self, id: ChannelId) -> &[u16] {
+    pub(super) fn on_readings(&self, id: ChannelId) -> &[(u16, Band)] {
         self.on_readings
             .get(usize::from(id.0))
             .map_or(&[], Vec::as_slice)
@@ -181,4 +212,51 @@ fn shown(catalogue: &Catalogue) -> Vec<ChannelId> {
     let any = catalogue.channels.iter().any(|c| fast(&c));
     let wanted = catalogue.channels.iter().filter(|c| !any || fast(c));
     wanted.take(SHOWN_MAX).map(|c| c.id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use windlass_shared::catalogue;
+
+    use super::super::alert::Direction;
+    use super::super::track::beyond;
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_within_the_band_breaches_nothing(
+            limit in -500.0_f64..500.0,
+            near in -3_i64..4,
+            scale in prop::sample::select(vec!["0.1", "0.01", "3", "360/4096"]),
+        ) {
+            let text = format!(
+                "name = \"p\"\nversion = 1\n[defaults]\nperiod = \"1s\"\nclass = \"condition\"\nrate_group = \"slow\"\n\
+                 [[channels]]\nid = 1\nname = \"c\"\nunit = \"V\"\nscale = {}\n",
+                if scale.contains('/') { format!("\"{scale}\"") } else { scale.to_owned() }
+            );
+            let catalogue = catalogue::parse("p.toml", &text).unwrap();
+            let channel = &catalogue.channels[0];
+            let limits = Some(Limits { warning: Some(limit), alarm: None });
+            let mut t = Threshold {
+                on: On::Readings,
+                persistence: 1,
+                high: limits,
+                low: None,
+                hysteresis: 0.0,
+            };
+            let raw = channel.raw_nearest(limit).unwrap() + near;
+            for direction in [Direction::High, Direction::Low] {
+                let band = Band::of(&t, channel);
+                let within = (band.least..=band.greatest).contains(&raw);
+                let limits = t.high.or(t.low).unwrap();
+                let breaches = beyond(channel.value(raw), &limits, direction).is_some();
+                prop_assert!(!(within && breaches));
+                // and it is not wider than it has to be
+                let far = if direction == Direction::High { near < -1 } else { near > 1 };
+                prop_assert!(within || !far);
+                std::mem::swap(&mut t.high, &mut t.low);
+            }
+        }
+    }
 }

@@ -94,7 +94,7 @@ impl Live {
         self.newest.clear();
     }
 
-    pub(super) fn take(&mut self, plan: &Plan, batch: &Batch, header: &Header) {
+    pub(crate) fn take(&mut self, plan: &Plan, batch: &Batch, header: &Header) {
         self.newest.resize(plan.tracked().len(), None);
         let mut on_time = None;
         for block in &batch.blocks {

@@ -25,7 +25,7 @@ use std::path::Path;
 use windlass_edge_core::csv_replay::{
     CsvLayout, DstRule, IntervalLabel, TimeText, TurbineColumn, ValueColumns, Zone,
 };
-use windlass_shared::id::ChannelId;
+use windlass_shared::id::{ChannelId, TurbineId};
 use windlass_shared::settings::{Problem, Shape, Spec};
 use windlass_shared::time::SECOND_US;
 
@@ -126,16 +126,10 @@ fn fed(
                 let key = format!("{at}.turbine_names.{text}");
                 super::read::turbine(id, &key, turbines, problems);
             }
-            let own = || {
-                turbines
-                    .iter()
-                    .flatten()
-                    .map(|t| (t.id.to_string(), t.id.clone()))
-            };
             Some(TurbineColumn::Named {
                 column: column.clone(),
                 turbines: if raw.turbine_names.is_empty() {
-                    own().collect()
+                    own_names(raw, turbines)
                 } else {
                     raw.turbine_names.clone()
                 },
@@ -151,6 +145,19 @@ fn fed(
             None
         }
     }
+}
+
+/// Without names of the file's own, its cells are ids: of the turbines whose profile knows any of the file's channels
+/// (of all, when none does, so that the mapping's mistakes are told).
+fn own_names(raw: &RawSource, turbines: &[Option<Turbine>]) -> BTreeMap<String, TurbineId> {
+    let channels = || raw.column.iter().filter_map(|c| c.channel.as_deref());
+    let knows = |t: &&Turbine| channels().any(|c| t.catalogue.by_name(c).is_some());
+    let all = || turbines.iter().flatten();
+    let any = all().any(|t| knows(&t));
+    all()
+        .filter(|t| !any || knows(t))
+        .map(|t| (t.id.to_string(), t.id.clone()))
+        .collect()
 }
 
 fn time(raw: &RawSource, at: &str, problems: &mut Vec<Problem>) -> Option<TimeText> {

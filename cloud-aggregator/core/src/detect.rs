@@ -10,6 +10,7 @@ pub mod alert;
 mod book;
 mod chain;
 mod config;
+mod episodes;
 mod minutes;
 mod observe;
 mod plan;

@@ -25,6 +25,8 @@ pub mod proof;
 pub mod read;
 pub mod reading;
 pub mod role;
+#[cfg(test)]
+mod running;
 pub mod store;
 #[cfg(test)]
 mod tests;

@@ -183,7 +183,7 @@ impl Outbox {
         })
     }
 
-    /// Caps the file at so many pages of 4 KiB: transactions that need more meet a full disk.
+    /// Caps the file at so many pages of 1 KiB: transactions that need more meet a full disk.
     pub fn limit_pages(&mut self, pages: u32) -> Result<(), StoreFault> {
         let set = self.db.pragma_update(None, "max_page_count", pages);
         set.map_err(|e| self.fault(&e))

@@ -1,4 +1,5 @@
 //! The outbox against what disks and people do to its files.
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 mod rows;
 
@@ -77,7 +78,7 @@ fn a_full_disk_leaves_no_trace_and_an_eviction_makes_room() {
     let path = dir.path().join("outbox.db");
     let mut maker = Maker::default();
     let (mut outbox, _, _) = Outbox::open(&path, 0).unwrap();
-    outbox.limit_pages(200).unwrap();
+    outbox.limit_pages(800).unwrap();
     let mut n = 0;
     let refused = loop {
         let next = maker.batch(10, 300);
@@ -245,11 +246,11 @@ fn every_page_may_be_the_damaged_one() {
     let source = master.path().join("outbox.db");
     let rows = filled(&source, 60);
     let bytes = std::fs::read(&source).unwrap();
-    for page in 0..bytes.len() / 4096 {
+    for page in 0..bytes.len() / 1024 {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("outbox.db");
         std::fs::write(&path, &bytes).unwrap();
-        overwrite(&path, page as u64 * 4096, 4096);
+        overwrite(&path, page as u64 * 1024, 1024);
         let (mut outbox, _, _) = Outbox::open(&path, 1).unwrap();
         let loaded = outbox.load(&everything()).unwrap_or_else(|_| {
             // found only when the bytes were read: the next opening salvages

@@ -1,4 +1,5 @@
 //! The SQLite outbox does what the core's plain model does, over any sequence of transactions, requests and openings.
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 mod rows;
 

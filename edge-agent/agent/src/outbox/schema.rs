@@ -9,13 +9,14 @@ use super::OutboxError;
 
 /// Version of the tables.
 pub(super) const VERSION: i64 = 1;
-/// Bytes of a page.
-pub(super) const PAGE_BYTES: u64 = 4096;
+/// Bytes of a page. Small: a commit rewrites the tail page of the table. Measured with a turbine of 300 channels at 1 Hz
+/// under FULL, flash written per day by the kernel's count: 512 bytes 0.65 GB, 1024 0.63, 2048 0.75, 4096 0.90.
+pub(super) const PAGE_BYTES: u64 = 1024;
 /// Page cache, KiB: the tail of the table and the way to it; the gateway's memory is small.
 const CACHE_KIB: i64 = 1024;
 /// The log is copied into the database every so many pages: the tail page of the table is then written once, not at each
 /// commit.
-const CHECKPOINT_PAGES: i64 = 1000;
+const CHECKPOINT_PAGES: i64 = 4000;
 /// How long to wait for another connection (an inspection) to let go.
 const BUSY: Duration = Duration::from_secs(10);
 

@@ -1,5 +1,6 @@
 //! Real records, chained as the core chains them, for tests of the store.
 #![allow(dead_code)] // each test file uses its part
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 use std::collections::BTreeMap;
 use std::path::Path;

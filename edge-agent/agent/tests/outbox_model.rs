@@ -22,6 +22,7 @@ enum Step {
     Backlog(u8, Option<(u8, u64)>, usize, u64),
     Evictable(u8, u8, u8, u64),
     Held(u8, u8, u64, u64),
+    Marks(u8, usize),
     Reopen(bool),
 }
 
@@ -37,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(t, a, r, b)| Step::Backlog(t, a, r, b)),
         2 => (1u8..3, 0u8..3, 0u8..4, 1u64..2000).prop_map(|(t, l, c, b)| Step::Evictable(t, l, c, b)),
         2 => range().prop_map(|(t, e, a, n)| Step::Held(t, e, a, n)),
+        1 => (1u8..3, 0usize..4).prop_map(|(t, n)| Step::Marks(t, n)),
         1 => any::<bool>().prop_map(Step::Reopen),
     ]
 }
@@ -119,6 +121,10 @@ fn request(step: &Step) -> Option<LoadRequest> {
             turbine: turbine(*t),
             epoch: epoch(*t, *e),
             ranges: vec![range(*a, *n)],
+        },
+        Step::Marks(t, rows_max) => LoadRequest::Marks {
+            turbine: turbine(*t),
+            rows_max: *rows_max,
         },
         _ => return None,
     })

@@ -1,10 +1,12 @@
 //! A damaged database is moved aside, and what can still be read of it goes into a new one.
 //!
-//! Invariants: the damaged file is never written or deleted; a row is taken only if its bytes have the hash that the chain
+//! Invariants: the damaged file stays as it was found (a first page that is lent to it is taken back); a row is taken only if its bytes have the hash that the chain
 //! gives them and name the identity under which they lie; what is missing among the seqs of a salvaged epoch is declared
 //! lost by the core (`HeldEpoch::missing`), and the end of such an epoch counts as unknown.
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -41,12 +43,58 @@ pub(super) fn salvage(
         source,
     };
     let new = schema::open(path).map_err(sqlite)?;
-    match open_damaged(&aside) {
-        Ok(old) => Salvage::new(&old, &new).run(report).map_err(sqlite)?,
-        Err(_) => report.unreadable += 1,
+    if let Ok(old) = open_damaged(&aside) {
+        Salvage::new(&old, &new).run(report).map_err(sqlite)?;
+    } else {
+        // without its first page a file is no database, but all rows may be there
+        report.unreadable += 1;
+        let lent = FirstPage::lend(&aside, path, &new);
+        if let Ok(old) = open_damaged(&aside) {
+            Salvage::new(&old, &new).run(report).map_err(sqlite)?;
+        }
+        drop(lent);
     }
     files.clear();
     Ok(())
+}
+
+/// The first page of a new database, lent to a damaged one: it says how large pages are and where the tables begin, which is
+/// the same in every outbox. The damaged page is put back when this is dropped.
+struct FirstPage {
+    file: File,
+    damaged: Vec<u8>,
+}
+
+impl FirstPage {
+    fn lend(aside: &Path, new_path: &Path, new: &Connection) -> Option<Self> {
+        const PAGE: usize = schema::PAGE_BYTES as usize;
+        new.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .ok()?;
+        let mut page = vec![0; PAGE];
+        File::open(new_path)
+            .ok()?
+            .read_exact_at(&mut page, 0)
+            .ok()?;
+        // two counters that differ: the length of the file counts, not what the page says of it
+        page[24..28].copy_from_slice(&1u32.to_be_bytes());
+        page[92..96].copy_from_slice(&2u32.to_be_bytes());
+        let file = OpenOptions::new().read(true).write(true).open(aside).ok()?;
+        let len = file.metadata().ok()?.len();
+        if len < 2 * schema::PAGE_BYTES || !len.is_multiple_of(schema::PAGE_BYTES) {
+            return None;
+        }
+        let mut damaged = vec![0; PAGE];
+        file.read_exact_at(&mut damaged, 0).ok()?;
+        file.write_all_at(&page, 0).ok()?;
+        Some(Self { file, damaged })
+    }
+}
+
+impl Drop for FirstPage {
+    fn drop(&mut self) {
+        // if this fails the file is one good page richer: nothing else depends on it
+        self.file.write_all_at(&self.damaged, 0).ok();
+    }
 }
 
 fn open_damaged(path: &Path) -> rusqlite::Result<Connection> {

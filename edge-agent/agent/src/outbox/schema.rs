@@ -20,36 +20,23 @@ const CHECKPOINT_PAGES: i64 = 4000;
 /// How long to wait for another connection (an inspection) to let go.
 const BUSY: Duration = Duration::from_secs(10);
 
-const TABLES: &str = "
-CREATE TABLE epoch (
-  key INTEGER PRIMARY KEY,      -- in the order of their beginning
-  turbine TEXT NOT NULL,
-  epoch BLOB NOT NULL,          -- 16 bytes
-  whole INTEGER NOT NULL,       -- 0: salvaged from a damaged database
-  last_seq INTEGER,             -- where the epoch ended, once its last row has left
-  ceiling INTEGER,
-  frontier INTEGER,
-  head BLOB,
-  UNIQUE (turbine, epoch)
-) STRICT;
-CREATE TABLE record (
-  id INTEGER PRIMARY KEY,       -- epoch.key << 40 | seq
-  level INTEGER NOT NULL,       -- 10 unacknowledged, 11 logged, 12 safe
-  kind INTEGER NOT NULL,        -- 0 Open, 1 Gap, 2 Seal, 10 + 4 * class + rate group
-  readings INTEGER NOT NULL,
-  first INTEGER,                -- event times, microseconds
-  last INTEGER,
-  ceiling INTEGER,              -- null: none yet
-  frontier INTEGER,
-  committed_at INTEGER NOT NULL,
-  prev_head BLOB NOT NULL,
-  head BLOB NOT NULL,           -- also holds the hash of the bytes
-  bytes BLOB NOT NULL
-) STRICT;
-CREATE TABLE source (id TEXT PRIMARY KEY, position BLOB NOT NULL) STRICT, WITHOUT ROWID;
--- 'clean': the last process stopped; 'undeclared': a damaged database's losses wait for their Gap
-CREATE TABLE mark (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
-";
+/// The tables. Terse, because their text is stored and must fit the first page: then damage to any other page leaves the
+/// tables known, and a new file's first page can stand in for a damaged one.
+///
+/// - `epoch`: by key in the order of their beginning. `whole` 0: salvaged from a damaged database. `last_seq` and what
+///   follows: where the epoch ended, once its last row has left.
+/// - `record`: id is `epoch.key << 40 | seq`; level 10 unacknowledged, 11 logged, 12 safe; kind 0 Open, 1 Gap, 2 Seal,
+///   10 + 4 * class + rate group; times in microseconds, null: none; head holds the hash of the bytes, too.
+/// - `source`: positions of file sources.
+/// - `mark`: `clean`, the last process stopped; `undeclared`, a damaged database's losses wait for their Gap.
+const TABLES: &str = "\
+CREATE TABLE epoch(key INTEGER PRIMARY KEY,turbine TEXT NOT NULL,epoch BLOB NOT NULL,whole INTEGER NOT NULL,\
+last_seq INTEGER,ceiling INTEGER,frontier INTEGER,head BLOB,UNIQUE(turbine,epoch))STRICT;\
+CREATE TABLE record(id INTEGER PRIMARY KEY,level INTEGER NOT NULL,kind INTEGER NOT NULL,readings INTEGER NOT NULL,\
+first INTEGER,last INTEGER,ceiling INTEGER,frontier INTEGER,committed_at INTEGER NOT NULL,prev_head BLOB NOT NULL,\
+head BLOB NOT NULL,bytes BLOB NOT NULL)STRICT;\
+CREATE TABLE source(id TEXT PRIMARY KEY,position BLOB NOT NULL)STRICT,WITHOUT ROWID;\
+CREATE TABLE mark(name TEXT PRIMARY KEY)STRICT,WITHOUT ROWID;";
 
 /// Opens for writing; creates the tables in an empty file.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {

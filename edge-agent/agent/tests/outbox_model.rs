@@ -1,5 +1,6 @@
 //! The SQLite outbox does what the core's plain model does, over any sequence of transactions, requests and openings.
 #![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
+#![allow(clippy::many_single_char_names)] // turbine, epoch, first, count, level
 
 mod rows;
 

@@ -43,8 +43,11 @@ fn agent(port: u16, csv: &str) -> Agent {
     agent
 }
 
+/// How often each reading was found: (turbine, channel, event time, bits of the value).
+type Found = BTreeMap<(String, u16, i64, u64), usize>;
+
 /// Every reading that the cloud has: how often, by (turbine, channel, event time, value bits).
-fn readings(cloud: &Cloud) -> BTreeMap<(String, u16, i64, u64), usize> {
+fn readings(cloud: &Cloud) -> Found {
     let mut out = BTreeMap::new();
     for (id, bytes) in &cloud.seen.lock().unwrap().records {
         let Body::Batch(batch) = wire::decode(bytes).unwrap().body else {
@@ -69,7 +72,7 @@ fn readings(cloud: &Cloud) -> BTreeMap<(String, u16, i64, u64), usize> {
 }
 
 /// Many rows, and what must come of them.
-fn history(rows: i64) -> (String, BTreeMap<(String, u16, i64, u64), usize>) {
+fn history(rows: i64) -> (String, Found) {
     let mut csv = "who,at,Power,Wind,Note\n".to_owned();
     let mut expected = BTreeMap::new();
     for i in 0..rows {

@@ -103,8 +103,10 @@ pub struct WindowResult {
 pub struct WindowSettings {
     /// Log time to wait before an unsettled window is emitted as provisional, and between its re-emissions.
     pub settle_wait_us: i64,
-    /// Open panes of a turbine; beyond it the oldest leave.
+    /// Open panes of a turbine; beyond it the oldest leave, if they also weigh more than `open_bytes_max`.
     pub open_panes_max: usize,
+    /// Memory of open panes, bytes: months of a few slow channels fit, days of a full catalogue.
+    pub open_bytes_max: usize,
     /// Settled panes kept behind the newest settled window, so that late data revises instead of leaving partials.
     pub settled_panes_kept: usize,
 }
@@ -114,6 +116,7 @@ impl Default for WindowSettings {
         Self {
             settle_wait_us: 30 * crate::time::SECOND_US,
             open_panes_max: 1_500,
+            open_bytes_max: 8 << 20,
             settled_panes_kept: 2,
         }
     }

@@ -203,6 +203,7 @@ impl Windows {
             to = to.max(latest.unwrap_or(to).plus_us(-kept));
         }
         if self.panes.len() > settings.open_panes_max
+            && self.panes.bytes() > settings.open_bytes_max
             && let Some(start) = self.panes.start(self.panes.len() - settings.open_panes_max)
         {
             to = to.max(start);

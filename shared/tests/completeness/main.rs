@@ -200,6 +200,7 @@ fn settings(dice: &mut Dice) -> WindowSettings {
     WindowSettings {
         settle_wait_us: 30 * SECOND_US,
         open_panes_max: [1_500, 25, 8][dice.below(3) as usize],
+        open_bytes_max: 0,
         settled_panes_kept: dice.below(4) as usize,
     }
 }

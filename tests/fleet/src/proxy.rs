@@ -190,15 +190,16 @@ fn pump(mut from: &TcpStream, mut to: &TcpStream, up: bool, shared: &Shared) {
                 while shared.is(State::Silent) {
                     clock::pause(LOOK_EVERY);
                 }
-                if to.write_all(&buffer[..n]).is_err() {
-                    return;
-                }
+                // counted before it is sent: who has received it sees it counted
                 let counter = if up {
                     &shared.up_bytes
                 } else {
                     &shared.down_bytes
                 };
                 counter.fetch_add(n as u64, Ordering::Relaxed);
+                if to.write_all(&buffer[..n]).is_err() {
+                    return;
+                }
             }
             Err(error) if is_time_out(&error) => {}
             Err(_) => return,

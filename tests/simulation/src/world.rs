@@ -132,6 +132,7 @@ impl World {
         let small_windows = rates.below(2) == 0;
         if small_windows {
             settings.windows.open_panes_max = 30;
+            settings.windows.open_bytes_max = 0;
         }
         let n = PARTITIONS as usize;
         let mut world = Self {

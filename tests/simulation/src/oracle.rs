@@ -94,6 +94,26 @@ impl Ledger {
         Ok(())
     }
 
+    /// Does this epoch go on before the end of the one before it: was the clock set back? Nobody can know of it until its
+    /// Open arrives; windows that were exact by then are withdrawn.
+    pub fn set_back(&self, turbine: &TurbineId, epoch: Epoch) -> bool {
+        let open = RecordId {
+            turbine: turbine.clone(),
+            epoch,
+            seq: Seq::FIRST,
+        };
+        self.entries
+            .get(&open)
+            .is_some_and(|e| match &e.record.body {
+                Body::Open(o) => o
+                    .predecessor
+                    .as_ref()
+                    .and_then(|p| p.ceiling)
+                    .is_some_and(|c| c >= o.not_before),
+                _ => false,
+            })
+    }
+
     /// The disk that held these is gone.
     pub fn erased<'a>(&mut self, ids: impl Iterator<Item = &'a RecordId>) {
         for id in ids {
@@ -160,6 +180,7 @@ impl Ledger {
         t0: EventTime,
         t1: EventTime,
         applied: &BTreeSet<RecordId>,
+        excused: impl Fn(&RecordId) -> bool,
     ) -> Option<RecordId> {
         let minutes = self
             .minutes
@@ -173,7 +194,28 @@ impl Ledger {
                 };
                 applied.range(id.clone()..=last).next().is_some()
             };
-            (!self.entries[id].erased || traced()).then(|| id.clone())
+            ((!self.entries[id].erased || traced()) && !excused(id)).then(|| id.clone())
         })
+    }
+
+    /// For messages: each epoch's records, how many of them were applied or erased, and its Open.
+    pub fn epochs(&self, turbine: &TurbineId, applied: &BTreeSet<RecordId>) -> String {
+        let mut lines: BTreeMap<Epoch, (u64, u64, u64, String)> = BTreeMap::new();
+        for (id, e) in self.entries.iter().filter(|(id, _)| id.turbine == *turbine) {
+            let line = lines.entry(id.epoch).or_default();
+            line.0 += 1;
+            line.1 += u64::from(applied.contains(id));
+            line.2 += u64::from(e.erased);
+            if let Body::Open(open) = &e.record.body {
+                line.3 = format!("{open:?}");
+            }
+        }
+        lines
+            .iter()
+            .map(|(epoch, (n, applied, erased, open))| {
+                format!("[{epoch}: {n} committed, {applied} applied, {erased} erased, {open}]")
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }

@@ -4,7 +4,7 @@ use sha2::Digest;
 use windlass_cloud_core::ingest::{Checked, check};
 use windlass_cloud_core::output::FeatureRow;
 use windlass_cloud_core::topic::{Topic, partition_of};
-use windlass_shared::id::{GatewayId, RecordId, SeqRange};
+use windlass_shared::id::{GatewayId, RecordId, Seq, SeqRange};
 use windlass_shared::time::{SECOND_US, WallTime};
 use windlass_shared::window::Status;
 use windlass_shared::wire::{self, Ack, AckLevel, Control, Downlink, Logged};
@@ -196,19 +196,37 @@ impl World {
         if r.status == Status::Exact {
             self.outcome.exact += 1;
             let t1 = r.start.plus_us(r.kind.len_us());
-            if let Some(id) =
-                self.ledger
-                    .missing_on_time(&row.turbine, r.start, t1, &self.logs[p].applied)
-            {
+            if let Some(id) = self.ledger.missing_on_time(
+                &row.turbine,
+                r.start,
+                t1,
+                &self.logs[p].applied,
+                |id| self.unforeseeable(p, row, id),
+            ) {
                 return Err(format!(
-                    "{} window {} at {:?} was called exact without {id}",
+                    "{} window {} at {:?} was called exact without {id}; {}",
                     row.turbine,
                     r.kind.as_str(),
-                    r.start
+                    r.start,
+                    self.ledger.epochs(&row.turbine, &self.logs[p].applied)
                 ));
             }
         }
         Ok(())
+    }
+
+    /// The record is of an epoch whose clock was set back, and its Open had not been applied when the row was made.
+    fn unforeseeable(&self, p: usize, row: &FeatureRow, id: &RecordId) -> bool {
+        let open = RecordId {
+            seq: Seq::FIRST,
+            ..id.clone()
+        };
+        let until = (row.position as usize).min(self.logs[p].entries.len());
+        self.ledger.set_back(&id.turbine, id.epoch)
+            && !self.logs[p].entries[..until]
+                .iter()
+                .filter(|e| e.key == id.turbine.as_str())
+                .any(|e| e.record().is_some_and(|(seen, _)| seen == open))
     }
 
     pub(super) fn downlink(&mut self, p: usize) -> Check {

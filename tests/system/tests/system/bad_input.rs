@@ -157,7 +157,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let config = bench.write("edge.toml", &edge_config("locked/outbox.db", ""));
     let (code, said) = refused(&bench.edge(&config).with_read_only(&folder));
     assert_eq!(code, Some(1), "{said}");
-    assert_says(&said, &["outbox.path", "locked", "Read-only file system"]);
+    assert_says(&said, &["outbox", "locked", "Read-only file system", "expected a directory"]);
     let config = bench.write("cloud.toml", &cloud_config("locked/data", 1, 2));
     let (code, said) = refused(&bench.cloud(&config).with_read_only(&folder));
     assert_eq!(code, Some(1), "{said}");
@@ -172,7 +172,7 @@ fn a_folder_that_is_a_file_is_named() {
     let config = bench.write("edge.toml", &edge_config("file/outbox.db", ""));
     let (code, said) = refused(&bench.edge(&config));
     assert_eq!(code, Some(1), "{said}");
-    assert_says(&said, &["outbox.path", "/file"]);
+    assert_says(&said, &["outbox", "/file", "expected a directory"]);
     let config = bench.write("cloud.toml", &cloud_config("file", 1, 2));
     let (code, said) = refused(&bench.cloud(&config));
     assert_eq!(code, Some(1), "{said}");

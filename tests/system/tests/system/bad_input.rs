@@ -157,7 +157,15 @@ fn a_folder_that_cannot_be_written_is_named() {
     let config = bench.write("edge.toml", &edge_config("locked/outbox.db", ""));
     let (code, said) = refused(&bench.edge(&config).with_read_only(&folder));
     assert_eq!(code, Some(1), "{said}");
-    assert_says(&said, &["outbox", "locked", "Read-only file system", "expected a directory"]);
+    assert_says(
+        &said,
+        &[
+            "outbox",
+            "locked",
+            "Read-only file system",
+            "expected a directory",
+        ],
+    );
     let config = bench.write("cloud.toml", &cloud_config("locked/data", 1, 2));
     let (code, said) = refused(&bench.cloud(&config).with_read_only(&folder));
     assert_eq!(code, Some(1), "{said}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::clock::{self, Stopwatch};
-use crate::ledger::{self, Balance};
+use crate::ledger::Balance;
 use crate::rig::Rig;
 
 /// Backlogs must be gone within this after the traffic.
@@ -31,19 +31,22 @@ pub fn drain(rig: &mut Rig) -> Result<()> {
     rig.drained(DRAIN_BOUND)
 }
 
-/// Waits until the lake holds everything, every window that is due was emitted, and `also` holds; then stops all
+/// Waits until the lake holds everything, every window that is due was emitted, no further one settles between two looks,
+/// and `also` holds; then stops all
 /// processes, and balances once more, so that nothing that came after the last look is overlooked.
 pub fn settle(
     rig: &mut Rig,
     mut also: impl FnMut(&Rig, &Balance) -> Result<bool>,
 ) -> Result<Balance> {
-    let wait = rig.settle_wait_us();
     let watch = Stopwatch::start();
+    let mut before = None;
     loop {
         rig.check()?;
         rig.look()?;
-        let balance = ledger::balance(&rig.witness, &rig.lake(), wait)?;
-        let done = also(rig, &balance)? && balance.is_right();
+        let balance = rig.balance()?;
+        let windows = (balance.windows_open, balance.windows_settled);
+        let at_rest = before.replace(windows) == Some(windows);
+        let done = also(rig, &balance)? && balance.is_right() && at_rest;
         if done || watch.elapsed() > SETTLE_BOUND {
             break;
         }
@@ -57,5 +60,5 @@ pub fn settle(
     }
     rig.stop_cloud()?;
     rig.look()?;
-    ledger::balance(&rig.witness, &rig.lake(), wait)
+    rig.balance()
 }

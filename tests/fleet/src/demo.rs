@@ -88,6 +88,7 @@ pub fn run(options: &Options) -> Result<bool> {
     if options.keep {
         say(0.0, &format!("the run's folder: {}", rig.keep().display()));
     }
+    rig.watch(cast.small_disk);
     let observer = Observer::start(rig.status_db());
     let mut played = script::play(&mut rig, &cast, options.minutes)?;
     let samples = observer.finish()?;
@@ -140,17 +141,21 @@ fn settle(rig: &mut Rig, played: &Played) -> Result<(Balance, Verdict)> {
     let balance = closing::settle(rig, |rig, balance| {
         let verdict = judge(rig)?;
         let found_all = verdict.detected() == verdict.faults.len();
-        if !found_all || !balance.is_right() {
-            let open = balance.examples.first().cloned().unwrap_or_default();
-            let there = balance.counted_readings + balance.suspect_readings;
-            let text = format!(
-                "{there} of {} readings in the lake, {} of {} faults found; {open}",
-                balance.accepted_readings,
-                verdict.detected(),
-                verdict.faults.len(),
-            );
-            say(played.since_start(), &text);
-        }
+        let text = format!(
+            "{} of {} readings counted, {} windows settled, {} not yet, {} of {} faults found{}",
+            balance.counted_readings,
+            balance.accepted_readings,
+            balance.windows_settled,
+            balance.windows_open,
+            verdict.detected(),
+            verdict.faults.len(),
+            if balance.is_right() {
+                ""
+            } else {
+                "; the ledger does not balance yet"
+            },
+        );
+        say(played.since_start(), &text);
         Ok(found_all)
     })?;
     let verdict = judge(rig)?;

@@ -14,10 +14,13 @@ use windlass_shared::time::{EventTime, SECOND_US};
 use windlass_shared::wire;
 
 pub mod alerts;
+mod chain;
 pub mod lake;
+mod lost;
 pub mod outbox;
 pub mod reading;
 pub mod status;
+pub mod watcher;
 pub mod windows;
 
 use lake::Lake;
@@ -36,6 +39,9 @@ pub struct Balance {
     pub accepted_records: u64,
     /// Readings in them.
     pub accepted_readings: u64,
+    /// Records that left a small disk before anyone looked, and that the hash chain or a Gap vouches for (in this look
+    /// at the lake).
+    pub vouched_records: u64,
     /// Readings found in the lake once, unchanged, and not suspect.
     pub counted_readings: u64,
     /// Readings whose record a gateway declared lost, and that never came.
@@ -64,6 +70,8 @@ pub struct Balance {
     pub windows_provisional: u64,
     /// Windows whose last word is still provisional.
     pub windows_open: u64,
+    /// The same by turbine and kind.
+    pub windows_open_by: BTreeMap<String, u64>,
     /// Windows that are too young to have been emitted at all.
     pub windows_not_due: u64,
     /// Among those, windows of one minute.
@@ -100,16 +108,19 @@ struct Found {
     refused: BTreeSet<RecordId>,
     gaps: Vec<(TurbineId, windlass_shared::record::Gap)>,
     times_logged: BTreeMap<RecordId, u64>,
+    /// Bytes of the records that no one saw in an outbox.
+    unseen: BTreeMap<RecordId, Vec<u8>>,
     /// Of the newest entry.
     log_time: i64,
 }
 
 /// Strikes the balance between what the gateways committed and what the lake holds. `settle_wait_us` is the aggregator's
 /// wait before it emits a window that is not settled.
-pub fn balance(witness: &Witness, lake_root: &Path, settle_wait_us: i64) -> Result<Balance> {
+pub fn balance(witness: &mut Witness, lake_root: &Path, settle_wait_us: i64) -> Result<Balance> {
     let lake = Lake::open(lake_root)?;
-    let mut found = found(&lake)?;
+    let mut found = found(&lake, witness)?;
     let mut balance = Balance {
+        vouched_records: chain::vouch(witness, &found.unseen)?,
         duplicate_records_suppressed: found.times_logged.values().map(|n| n - 1).sum(),
         ..Balance::default()
     };
@@ -132,6 +143,11 @@ pub fn balance(witness: &Witness, lake_root: &Path, settle_wait_us: i64) -> Resu
         balance.example(|| format!("{id}: in the lake, and no gateway committed it"));
     }
     unseen(&mut balance, witness, &found);
+    let gone = lost::unwitnessed(witness, &found.gaps, |id| {
+        found.times_logged.contains_key(id)
+    });
+    balance.accepted_readings += gone;
+    balance.evicted_readings += gone;
     // Ticks come once a second; what the newest ones would have made due may lie in the next cut.
     let due = EventTime(found.log_time - settle_wait_us - DUE_SLACK_US);
     windows::check(&mut balance, &lake, &counted, due)?;
@@ -235,7 +251,7 @@ fn unseen(balance: &mut Balance, witness: &Witness, found: &Found) {
     }
 }
 
-fn found(lake: &Lake) -> Result<Found> {
+fn found(lake: &Lake, witness: &Witness) -> Result<Found> {
     let mut found = Found::default();
     let mut names = Names::default();
     lake.each("readings", |row| {
@@ -272,6 +288,9 @@ fn found(lake: &Lake) -> Result<Found> {
         let record = wire::decode(bytes)?;
         let id = record.header.id;
         *found.times_logged.entry(id.clone()).or_default() += 1;
+        if !witness.records.contains_key(&id) {
+            found.unseen.entry(id.clone()).or_insert(bytes.to_vec());
+        }
         if let Body::Gap(gap) = record.body {
             found.gaps.push((id.turbine, gap));
         }

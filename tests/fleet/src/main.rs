@@ -1,10 +1,12 @@
 //! `windlass-fleet`: the demo and the replay of real data, as `cargo xtask` starts them.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use windlass_fleet::{demo, replay};
+use windlass_fleet::{demo, ledger, replay};
 
 /// Runs small fleets of real processes.
 #[derive(Parser)]
@@ -40,6 +42,12 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// The rows of an outbox, as the rig reads them from inside a mount namespace.
+    #[command(hide = true)]
+    Rows {
+        /// The outbox.
+        outbox: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -55,6 +63,7 @@ fn main() -> ExitCode {
             report,
             keep,
         }),
+        Command::Rows { outbox } => rows(&outbox),
         Command::ReplayData { data, keep } => replay::run(&data, keep),
     };
     match result {
@@ -65,4 +74,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A line for each row: level, and bytes in hexadecimal digits.
+fn rows(outbox: &Path) -> Result<bool> {
+    let mut terminal = std::io::stdout().lock();
+    for (level, bytes) in ledger::outbox::rows(outbox)? {
+        writeln!(terminal, "{level} {}", ledger::lake::hex(&bytes))?;
+    }
+    Ok(true)
 }

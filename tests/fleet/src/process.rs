@@ -133,6 +133,12 @@ impl Process {
         Ok(running)
     }
 
+    /// SIGSTOP: it does nothing until it is killed.
+    pub fn pause(&mut self) -> Result<()> {
+        let pid = Pid::from_raw(self.id() as i32).context("process id")?;
+        Ok(kill_process(pid, Signal::STOP)?)
+    }
+
     /// SIGTERM, and waits for the end it makes of itself.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         if self.child.try_wait()?.is_none() {

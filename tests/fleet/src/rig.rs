@@ -3,7 +3,7 @@
 //! Invariants: the rig's thread starts every process (they die with it); what a killed process leaves on its disk is
 //! untouched until it is started again; the folder goes with the rig unless it is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -14,7 +14,9 @@ use rustix::process::Signal;
 use windlass_shared::id::RecordId;
 
 use crate::clock;
-use crate::ledger::outbox::{Look, Witness};
+use crate::ledger::outbox::{Look, Place, Witness};
+use crate::ledger::watcher::Watcher;
+use crate::ledger::{self, Balance};
 use crate::mosquitto::{INGEST, Mosquitto, listens};
 use crate::pki::{Authority, Use};
 use crate::process::{Process, Program, built, free_port};
@@ -41,22 +43,28 @@ pub struct Gateway {
     uplink: Endpoint,
     program: Program,
     process: Option<Process>,
+    watcher: Option<Watcher>,
 }
 
 impl Gateway {
-    /// Its outbox. That on a disk of its own is seen through its process, and gone with it.
+    /// Its outbox's path, as the agent sees it.
     pub fn outbox(&self) -> PathBuf {
-        let plain = self.dir.join(spec::OUTBOX);
+        self.dir.join(spec::OUTBOX)
+    }
+    /// Where to look for its outbox. One on a disk of its own is seen through its process, and gone with it.
+    pub fn place(&self) -> Place {
+        let path = self.outbox();
         match (self.spec.disk_bytes, self.process_id()) {
-            (Some(_), Some(id)) => {
-                let inside = plain.strip_prefix("/").unwrap_or(&plain);
-                Path::new("/proc")
-                    .join(id.to_string())
-                    .join("root")
-                    .join(inside)
-            }
-            _ => plain,
+            (Some(_), Some(process)) => Place::Inside { process, path },
+            _ => Place::Plain(path),
         }
+    }
+    /// The disk of its own, from outside.
+    pub fn disk(&self) -> Option<PathBuf> {
+        let path = self.dir.join(spec::OUTBOX_DIR);
+        let inside = path.strip_prefix("/").ok()?;
+        let root = Path::new("/proc").join(self.process_id()?.to_string());
+        Some(root.join("root").join(inside))
     }
     /// Its folder.
     pub fn dir(&self) -> &Path {
@@ -183,6 +191,7 @@ impl Rig {
             uplink,
             program,
             process: None,
+            watcher: None,
         });
         Ok(())
     }
@@ -233,6 +242,12 @@ impl Rig {
     /// The aggregator's wait before it emits a window that is not settled, microseconds.
     pub fn settle_wait_us(&self) -> i64 {
         (self.settle_wait_s * 1e6) as i64
+    }
+
+    /// Strikes the balance between what was seen committed and what the lake holds now.
+    pub fn balance(&mut self) -> Result<Balance> {
+        let (lake, wait) = (self.lake(), self.settle_wait_us());
+        ledger::balance(&mut self.witness, &lake, wait)
     }
 
     /// The aggregator's process id, if it runs.
@@ -289,7 +304,36 @@ impl Rig {
         if let Some(mut process) = gateway.process.take() {
             running(process.kill()?, &gateway.spec.id, &process)?;
         }
-        self.witness.look(&self.gateways[i].outbox())
+        self.witness.look(&self.gateways[i].place())
+    }
+
+    /// Moves a gateway's outbox from the disk of its own to the run's folder, as if the disk had been copied to a larger
+    /// one, and starts it there.
+    pub fn move_to_plain_disk(&mut self, i: usize) -> Result<()> {
+        let gateway = &mut self.gateways[i];
+        let disk = gateway.disk().context("it does not run")?;
+        let inside = disk.join(gateway.outbox().file_name().context("a name")?);
+        let process = gateway.process.as_mut().context("it does not run")?;
+        process.pause()?;
+        let plain = gateway.dir.join(spec::OUTBOX);
+        for tail in ["", "-wal"] {
+            let with_tail = |path: &Path| {
+                let mut path = path.as_os_str().to_owned();
+                path.push(tail);
+                PathBuf::from(path)
+            };
+            let from = with_tail(&inside);
+            if from.exists() {
+                std::fs::copy(&from, with_tail(&plain))
+                    .with_context(|| format!("copying {}", from.display()))?;
+            }
+        }
+        process.kill()?;
+        gateway.process = None;
+        gateway.spec.disk_bytes = None;
+        gateway.program.path = built("windlass-edge")?;
+        gateway.program.args = run_args(&gateway.config());
+        self.start_gateway(i)
     }
 
     /// SIGTERM to gateway `i`.
@@ -328,11 +372,20 @@ impl Rig {
         Ok(())
     }
 
+    /// Looks into gateway `i`'s outbox all the time from now on: for a disk so small that rows leave between two looks.
+    pub fn watch(&mut self, i: usize) {
+        let gateway = &mut self.gateways[i];
+        gateway.watcher = Some(Watcher::start(gateway.outbox()));
+    }
+
     /// Looks into all outboxes: what is committed is seen, what no acknowledgement has come for is given.
     pub fn look(&mut self) -> Result<Vec<RecordId>> {
         let mut waiting = Vec::new();
         for gateway in &self.gateways {
-            waiting.extend(self.witness.look(&gateway.outbox())?.unacknowledged);
+            if let Some(watcher) = &gateway.watcher {
+                self.witness.take_rows(watcher.take(), &gateway.outbox())?;
+            }
+            waiting.extend(self.witness.look(&gateway.place())?.unacknowledged);
         }
         Ok(waiting)
     }
@@ -343,6 +396,17 @@ impl Rig {
         let done = clock::until(what, bound, || {
             self.check()?;
             Ok(self.look()?.is_empty().then_some(()))
+        });
+        done.with_context(|| self.waiting())
+    }
+
+    /// Waits until everything that is committed now is acknowledged, whatever is committed meanwhile.
+    pub fn caught_up(&mut self, bound: Duration) -> Result<()> {
+        let due: BTreeSet<RecordId> = self.look()?.into_iter().collect();
+        let done = clock::until("what was committed is acknowledged", bound, || {
+            self.check()?;
+            let waits = self.look()?.iter().any(|id| due.contains(id));
+            Ok((!waits).then_some(()))
         });
         done.with_context(|| self.waiting())
     }

@@ -29,10 +29,10 @@ pub fn rage(
     for gateway in gateways {
         let id = GatewayId::new(&gateway.id)?;
         for turbine in &gateway.turbines {
-            let own = witness
-                .records
-                .iter()
-                .filter(|(record, _)| record.turbine.as_str() == turbine.id);
+            // What a gateway has declared lost stays lost: a storm would bring it back.
+            let own = witness.records.iter().filter(|(record, _)| {
+                record.turbine.as_str() == turbine.id && !witness.declared_lost(record)
+            });
             let mut own: Vec<_> = own.collect();
             own.sort_by_key(|(_, committed)| committed.header.committed_at);
             for (record, committed) in own.iter().rev().take(newest) {

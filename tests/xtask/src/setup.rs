@@ -45,7 +45,7 @@ pub const FOR_TESTS: &[Need] = &[
         reason: "ties a started process to the life of the one that started it",
     },
     Need {
-        program: "unshare",
+        program: "nsenter",
         packages: &["util-linux"],
         reason: "gives a test a small disk of its own",
     },

@@ -18,8 +18,10 @@ use crate::spec::{self, Gateway, Turbine, simulator};
 pub const TURBINES_MIN: u16 = 4;
 /// Turbines of one gateway, for those without a part.
 const TURBINES_PER_GATEWAY: usize = 2;
-/// Budget of the gateway with the small disk, bytes: what a minute and a half without a link fills.
-const SMALL_DISK_BYTES: u64 = 1024 * 1024;
+/// Budget of the gateway with the small disk, bytes: what less than a minute without a link fills.
+const SMALL_DISK_BYTES: u64 = 96 * 1024;
+/// Uplink of the gateway with the history, bytes a second: its backlog takes a while.
+const HISTORY_BYTES_PER_S: u64 = 4_000;
 const PROFILE: &str = "onshore-3mw";
 const HISTORY_FILE: &str = "history.csv";
 
@@ -106,9 +108,11 @@ impl Cast {
         let mut small =
             Gateway::new("GW-SMALL", CUT_FARM, vec![live(1)]).with_source(&simulated(1));
         small.outbox_bytes_max = Some(SMALL_DISK_BYTES);
+        let mut with_history = Gateway::new("GW-HISTORY", HISTORY_FARM, vec![historian])
+            .with_source(&history_source(&history_turbine));
+        with_history.uplink_bytes_per_s = Some(HISTORY_BYTES_PER_S);
         let mut gateways = vec![
-            Gateway::new("GW-HISTORY", HISTORY_FARM, vec![historian])
-                .with_source(&history_source(&history_turbine)),
+            with_history,
             small,
             Gateway::new("GW-SOUTH", CUT_FARM, vec![live(2)]).with_source(&simulated(2)),
             Gateway::new("GW-VICTIM", QUIET_FARM, vec![live(3)]).with_source(&simulated(3)),

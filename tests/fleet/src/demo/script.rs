@@ -57,6 +57,7 @@ impl Played {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Act {
     CutLink,
+    ConnectHistory,
     Storm,
     KillAgent,
     RestoreLink,
@@ -66,11 +67,12 @@ enum Act {
 }
 
 /// By share of the run's length.
-const ACTS: [(f64, Act); 8] = [
-    (0.10, Act::CutLink),
+const ACTS: [(f64, Act); 9] = [
+    (0.05, Act::CutLink),
+    (0.12, Act::ConnectHistory),
     (0.20, Act::Storm),
     (0.35, Act::KillAgent),
-    (0.55, Act::RestoreLink),
+    (0.60, Act::RestoreLink),
     (0.65, Act::KillAggregator),
     (0.68, Act::RestartAggregator),
     (0.80, Act::Storm),
@@ -96,8 +98,6 @@ pub fn play(rig: &mut Rig, cast: &Cast, minutes: f64) -> Result<Played> {
         cast,
         cut_at: None,
         killed_at: 0,
-        history_rows: cast.history_rows(),
-        history_link_cut: true,
     };
     for (share, act) in ACTS {
         stage.wait_until(&mut played, minutes * 60.0 * share)?;
@@ -111,8 +111,6 @@ struct Stage<'a> {
     cast: &'a Cast,
     cut_at: Option<i64>,
     killed_at: i64,
-    history_rows: u64,
-    history_link_cut: bool,
 }
 
 impl Stage<'_> {
@@ -124,7 +122,6 @@ impl Stage<'_> {
                 self.rig.check()?;
             }
             let waiting = self.rig.look()?.len();
-            self.release_history(played)?;
             if said.elapsed() > SAY_EVERY {
                 said = Stopwatch::start();
                 let records = self.rig.witness.records.len();
@@ -139,29 +136,21 @@ impl Stage<'_> {
     }
 
     /// The history's gateway gets its link once the whole file lies in its outbox.
-    fn release_history(&mut self, played: &mut Played) -> Result<()> {
-        if !self.history_link_cut {
-            return Ok(());
-        }
-        let turbine = &self.cast.turbines_at(self.cast.historian)[0];
-        let own = self.rig.witness.records.iter();
-        let readings: usize = own
-            .filter(|(id, _)| id.turbine.as_str() == turbine)
-            .map(|(_, committed)| committed.readings.len())
-            .sum();
-        let due = self.history_rows * super::history::COLUMNS.len() as u64;
-        if readings as u64 >= due {
-            self.history_link_cut = false;
-            self.rig.links[HISTORY_FARM].set(State::Up);
-            played.event(
-                "60 days of history lie in the outbox; its link comes up, the backlog drains",
-            );
-        }
-        anyhow::ensure!(
-            !self.history_link_cut || played.watch.elapsed() < HISTORY_BOUND,
-            "the file source brought {readings} of {due} readings in {} s",
-            HISTORY_BOUND.as_secs()
-        );
+    fn connect_history(&mut self, played: &mut Played) -> Result<()> {
+        let turbine = self.cast.turbines_at(self.cast.historian).remove(0);
+        let due = self.cast.history_rows() * super::history::COLUMNS.len() as u64;
+        clock::until("the history lies in the outbox", HISTORY_BOUND, || {
+            self.rig.check()?;
+            self.rig.look()?;
+            let own = self.rig.witness.records.iter();
+            let readings: usize = own
+                .filter(|(id, _)| id.turbine.as_str() == turbine)
+                .map(|(_, committed)| committed.readings.len())
+                .sum();
+            Ok((readings as u64 >= due).then_some(()))
+        })?;
+        self.rig.links[HISTORY_FARM].set(State::Up);
+        played.event("60 days of history lie in an outbox; its link comes up, the backlog drains");
         Ok(())
     }
 
@@ -172,6 +161,7 @@ impl Stage<'_> {
                 self.rig.links[CUT_FARM].set(State::Silent);
                 played.event("the link of farm south goes silent");
             }
+            Act::ConnectHistory => self.connect_history(played)?,
             Act::RestoreLink => {
                 self.rig.links[CUT_FARM].set(State::Refused);
                 self.rig.links[CUT_FARM].set(State::Up);

@@ -4,7 +4,8 @@
 //! killed agent left is found as it left it. A record seen once must never be seen with other bytes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,6 +22,23 @@ const BUSY_BOUND: Duration = Duration::from_secs(10);
 
 /// The level of a row that no acknowledgement has come for.
 const UNACKNOWLEDGED: i64 = 10;
+
+/// Where an outbox is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A file that everybody sees.
+    Plain(PathBuf),
+    /// A file on a disk that only a process sees: looked at from inside its mount namespace.
+    Inside {
+        /// The process.
+        process: u32,
+        /// The path there.
+        path: PathBuf,
+    },
+}
+
+/// A row: acknowledgement level and bytes.
+pub type Row = (i64, Vec<u8>);
 
 /// What one look into an outbox found.
 #[derive(Default, Debug)]
@@ -57,12 +75,25 @@ pub struct Witness {
 
 impl Witness {
     /// Reads all rows of an outbox. A file that is not there yet holds nothing.
-    pub fn look(&mut self, path: &Path) -> Result<Look> {
-        let mut look = Look::default();
-        if !path.exists() {
-            return Ok(look);
+    pub fn look(&mut self, place: &Place) -> Result<Look> {
+        match place {
+            Place::Plain(path) if !path.exists() => Ok(Look::default()),
+            Place::Plain(path) => {
+                let look = self.take_rows(rows(path)?, path)?;
+                for (key, seq) in epochs(path)? {
+                    let last = self.last_seq.entry(key).or_insert(seq);
+                    *last = seq.max(*last);
+                }
+                Ok(look)
+            }
+            Place::Inside { process, path } => self.take_rows(rows_inside(*process, path)?, path),
         }
-        for (level, payload) in rows(path)? {
+    }
+
+    /// Takes rows that were read from `path`.
+    pub fn take_rows(&mut self, rows: Vec<Row>, path: &Path) -> Result<Look> {
+        let mut look = Look::default();
+        for (level, payload) in rows {
             look.records += 1;
             let hash = wire::hash(&payload);
             let id = if let Some(id) = self.seen.get(&hash) {
@@ -78,10 +109,6 @@ impl Witness {
             if level == UNACKNOWLEDGED {
                 look.unacknowledged.push(id);
             }
-        }
-        for (key, seq) in epochs(path)? {
-            let last = self.last_seq.entry(key).or_insert(seq);
-            *last = seq.max(*last);
         }
         Ok(look)
     }
@@ -119,15 +146,69 @@ impl Witness {
             _ => None,
         })
     }
+
+    /// Has a gateway declared this seq lost?
+    pub fn declared_lost(&self, id: &RecordId) -> bool {
+        self.gaps().any(|(turbine, gap)| {
+            *turbine == id.turbine
+                && gap.epoch == id.epoch
+                && gap.ranges.iter().any(|r| r.seqs.contains(id.seq))
+        })
+    }
 }
 
 /// Acknowledgement level and bytes of every row.
-fn rows(path: &Path) -> Result<Vec<(i64, Vec<u8>)>> {
+pub fn rows(path: &Path) -> Result<Vec<Row>> {
     reading(path, |connection| {
         let mut query = connection.prepare("SELECT level, bytes FROM record")?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     })
+}
+
+/// Rows behind row id `last`, and the greatest row id; one attempt.
+pub fn rows_after(path: &Path, last: i64) -> Result<(Vec<Row>, i64)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    let mut query = connection.prepare("SELECT id, level, bytes FROM record WHERE id > ?1")?;
+    let mut newest = last;
+    let mut found = Vec::new();
+    let mut rows = query.query([last])?;
+    while let Some(row) = rows.next()? {
+        newest = newest.max(row.get(0)?);
+        found.push((row.get(1)?, row.get(2)?));
+    }
+    Ok((found, newest))
+}
+
+/// The same from inside a process's mount namespace: `windlass-fleet rows` prints them as hexadecimal digits.
+fn rows_inside(process: u32, path: &Path) -> Result<Vec<Row>> {
+    let process = process.to_string();
+    let mut command = Command::new("nsenter");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--preserve-credentials"]);
+    }
+    let out = command
+        .args(["--target", &process, "--mount", "--"])
+        .arg(crate::process::built("windlass-fleet")?)
+        .args(["rows".as_ref(), path.as_os_str()])
+        .output()
+        .context("could not run nsenter")?;
+    ensure!(
+        out.status.success(),
+        "looking into {} of process {process}: {}",
+        path.display(),
+        String::from_utf8_lossy(&out.stderr)
+    );
+    let text = String::from_utf8(out.stdout)?;
+    let row = |line: &str| -> Option<Row> {
+        let (level, hex) = line.split_once(' ')?;
+        let byte = |i: usize| u8::from_str_radix(hex.get(i..i + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
+        Some((level.parse().ok()?, bytes?))
+    };
+    let rows: Option<Vec<Row>> = text.lines().map(row).collect();
+    rows.context("rows that are none")
 }
 
 /// Greatest seq of the epochs whose last row has left.

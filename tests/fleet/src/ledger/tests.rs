@@ -274,6 +274,7 @@ impl Rows {
             ("status", texts(rows.iter().map(|_| "exact"))),
             ("n", Arc::new(ns)),
             ("bad", zero()),
+            ("log_offset", zero()),
             ("aggregate", texts(aggregates.iter().map(String::as_str))),
         ]
     }
@@ -312,7 +313,7 @@ fn world() -> (Witness, Rows) {
     (witness, rows)
 }
 
-fn struck(witness: &Witness, rows: &Rows) -> Balance {
+fn struck(witness: &mut Witness, rows: &Rows) -> Balance {
     let dir = tempfile::tempdir().unwrap();
     rows.write(dir.path());
     balance(witness, dir.path(), 0).unwrap()
@@ -320,9 +321,9 @@ fn struck(witness: &Witness, rows: &Rows) -> Balance {
 
 #[test]
 fn a_right_lake_balances() {
-    let (witness, mut rows) = world();
+    let (mut witness, mut rows) = world();
     rows.logged.push(batch(2, false));
-    let balance = struck(&witness, &rows);
+    let balance = struck(&mut witness, &rows);
     assert!(balance.is_right(), "{balance:#?}");
     let expected = Balance {
         accepted_records: 6,
@@ -397,9 +398,9 @@ fn every_kind_of_mistake_is_seen() {
         ),
     ];
     for (what, break_it, seen) in cases {
-        let (witness, mut rows) = world();
+        let (mut witness, mut rows) = world();
         break_it(&mut rows);
-        let balance = struck(&witness, &rows);
+        let balance = struck(&mut witness, &rows);
         assert!(
             !balance.is_right() && seen(&balance) > 0,
             "{what}: {balance:#?}"
@@ -418,22 +419,24 @@ fn windows_must_be_there_once_with_the_right_sum() {
         |r| r.features[0].1 -= MINUTE_US,
     ];
     for break_it in cases {
-        let (witness, mut rows) = world();
+        let (mut witness, mut rows) = world();
         break_it(&mut rows);
-        assert!(struck(&witness, &rows).windows_wrong > 0);
+        assert!(struck(&mut witness, &rows).windows_wrong > 0);
     }
 }
 
 #[test]
 fn a_file_that_is_not_what_its_marker_says_is_refused() {
-    let (witness, rows) = world();
+    let (mut witness, rows) = world();
     let dir = tempfile::tempdir().unwrap();
     rows.write(dir.path());
     let path = dir.path().join("readings/x.parquet");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[100] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let error = balance(&witness, dir.path(), 0).unwrap_err().to_string();
+    let error = balance(&mut witness, dir.path(), 0)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("SHA-256"), "{error}");
 }
 
@@ -447,4 +450,53 @@ fn a_record_with_other_bytes_than_before_is_noticed() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("other bytes"), "{error}");
+}
+
+#[test]
+fn a_record_that_nobody_saw_counts_if_the_chain_vouches_for_it() {
+    let (_, rows) = world();
+    let bytes = wire::encode(&batch(2, false));
+    let true_head = wire::next_head(&Head([1; 32]), &wire::hash(&bytes));
+    for (head, vouched, foreign) in [(true_head, 1, 0), (Head([2; 32]), 0, 2)] {
+        let mut witness = Witness::default();
+        let mut records = vec![
+            open(),
+            batch(3, true),
+            batch(4, false),
+            batch(5, false),
+            gap(6, 5),
+        ];
+        records[1].header.prev_head = head;
+        for record in records {
+            let bytes = wire::encode(&record);
+            witness.take(record, bytes).unwrap();
+        }
+        let balance = struck(&mut witness, &rows);
+        assert_eq!(
+            (balance.vouched_records, balance.foreign_readings),
+            (vouched, foreign)
+        );
+    }
+}
+
+#[test]
+fn what_was_evicted_before_anyone_looked_counts_by_its_gap() {
+    let (_, rows) = world();
+    let mut witness = Witness::default();
+    for record in [
+        open(),
+        batch(2, false),
+        batch(3, true),
+        batch(4, false),
+        gap(6, 5),
+    ] {
+        let bytes = wire::encode(&record);
+        witness.take(record, bytes).unwrap();
+    }
+    let balance = struck(&mut witness, &rows);
+    assert!(balance.is_right(), "{balance:#?}");
+    assert_eq!(
+        (balance.accepted_readings, balance.evicted_readings),
+        (8, 2)
+    );
 }

@@ -33,6 +33,8 @@ struct Cell {
 #[derive(Default)]
 struct Emitted {
     revision: i64,
+    /// Where the last word stands in the log, and what it says.
+    offset: i64,
     status: String,
     settled: bool,
     provisional: bool,
@@ -63,7 +65,11 @@ pub fn check(
         balance.windows_settled += u64::from(what.settled);
         balance.windows_exact += u64::from(what.status == "exact");
         balance.windows_provisional += u64::from(what.provisional);
-        balance.windows_open += u64::from(what.status == "provisional");
+        if what.status == "provisional" {
+            balance.windows_open += 1;
+            let key = format!("{} {}", window.0, window.1);
+            *balance.windows_open_by.entry(key).or_default() += 1;
+        }
         let Some(cells) = expected.get(window) else {
             balance.windows_wrong += 1;
             balance.example(|| format!("window {window:?} was emitted, and nothing lies in it"));
@@ -217,18 +223,23 @@ fn emitted(lake: &Lake) -> Result<BTreeMap<Window, Emitted>> {
         };
         let summed = matches!(aggregate, Aggregate::Sums { .. });
         window.summed.insert(channel, summed);
+        // A window that had left the state settles by its last partial.
+        let status = row.need("status")?;
+        window.provisional |= status == "provisional";
+        window.settled |= status != "provisional";
+        let offset = row.need_int("log_offset")?;
+        if offset >= window.offset {
+            window.offset = offset;
+            status.clone_into(&mut window.status);
+        }
         if row.flag("partial")? {
             window.partials.entry(channel).or_default().add(&cell);
             return Ok(());
         }
-        let status = row.need("status")?;
-        window.provisional |= status == "provisional";
-        window.settled |= status != "provisional";
         let revision = row.need_int("revision")?;
         if revision > window.revision {
             window.cells.clear();
             window.revision = revision;
-            status.clone_into(&mut window.status);
         }
         if revision == window.revision {
             window.repeated |= window.cells.insert(channel, cell).is_some();

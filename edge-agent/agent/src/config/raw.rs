@@ -14,7 +14,6 @@ use windlass_shared::settings::{Problem, Shape, Spec};
 use super::{LogFormat, UplinkAddress};
 use crate::source::simulator::FaultKind;
 
-const MIB: i64 = 1 << 20;
 const TIB: i64 = 1 << 40;
 
 /// All of the file.
@@ -235,7 +234,7 @@ fn threshold() -> Spec {
 fn outbox() -> Spec {
     Spec::new()
         .required("path", Shape::Text)
-        .optional("bytes_max", Shape::Int(MIB, TIB))
+        .optional("bytes_max", Shape::Int(32 * 1024, TIB))
         .optional("free_min_bytes", Shape::Int(0, TIB))
 }
 

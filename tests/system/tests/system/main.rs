@@ -1,7 +1,5 @@
 //! Tests over real processes. One binary, so that those that mostly wait run beside each other.
 
 mod bad_input;
-mod disasters;
 mod kills;
 mod mosquitto_rights;
-mod strangers;

@@ -157,7 +157,6 @@ impl Rows {
         (0..5).for_each(|k| window("5m", start - k * MINUTE_US));
         rows
     }
-
     fn write(&self, root: &Path) {
         let mut files = Vec::new();
         let mut put = |table: &str, columns: Vec<(&str, ArrayRef)>| {
@@ -184,7 +183,6 @@ impl Rows {
         let name = format!("{:020}-{:020}.commit.json", 0, 9);
         std::fs::write(cuts.join(name), commit.to_string()).unwrap();
     }
-
     fn reading_columns(&self) -> Vec<(&'static str, ArrayRef)> {
         let ints = |f: fn(&Reading) -> i64| -> ArrayRef {
             Arc::new(Int64Array::from_iter_values(
@@ -215,14 +213,12 @@ impl Rows {
         ]);
         columns
     }
-
     fn late_columns(&self) -> Vec<(&'static str, ArrayRef)> {
         let mut columns = identity(self.late.iter().map(|l| l.0));
         let index = UInt32Array::from_iter_values(self.late.iter().map(|l| l.1));
         columns.push(("index", Arc::new(index)));
         columns
     }
-
     fn batch_columns(&self) -> Vec<(&'static str, ArrayRef)> {
         let kind = |r: &Record| match r.body {
             Body::Gap(_) => "gap",

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod console;
 mod run;
 mod setup;
 mod test;
@@ -56,6 +57,8 @@ enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// The operations console alone, into `cloud-aggregator/console/dist`; nothing is done when its sources are unchanged.
+    Console,
     /// Installs what the tests need, and nothing else.
     Setup,
 }
@@ -103,8 +106,10 @@ fn dispatch(command: Command) -> Result<bool> {
     match command {
         Command::Test => test::all(),
         Command::Setup => setup::ensure(setup::FOR_TESTS).map(|()| true),
+        Command::Console => console::build().map(|()| true),
         Command::Demo(demo) => {
             setup::ensure(setup::FOR_BUILD)?;
+            console::build()?;
             let minutes = demo.minutes.to_string();
             let turbines = demo.turbines.to_string();
             let mut args = vec!["demo", "--minutes", &minutes, "--turbines", &turbines];

@@ -32,6 +32,20 @@ pub const FOR_BUILD: &[Need] = &[
     },
 ];
 
+/// To build the console.
+pub const FOR_CONSOLE: &[Need] = &[
+    Need {
+        program: "node",
+        packages: &["nodejs"],
+        reason: "builds the console",
+    },
+    Need {
+        program: "npm",
+        packages: &["npm"],
+        reason: "installs what the console is built with, as its lock file names it",
+    },
+];
+
 /// To test.
 pub const FOR_TESTS: &[Need] = &[
     Need {

@@ -4,11 +4,11 @@
 //! that failed counts as one failure, so that `0 failed` means all is well.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::{run, setup};
+use crate::{console, run, setup};
 
 /// What the test runs said.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,18 +38,27 @@ pub fn all() -> Result<bool> {
         ("build", &["build", "--workspace", "--bins"]),
     ];
     let mut broken = Vec::new();
+    // Before cargo: the service carries the console in its binary.
+    if let Err(error) = console::build() {
+        eprintln!("error: {error:#}");
+        broken.push("console");
+    }
     for (name, args) in checks {
         eprintln!("== {name}: cargo {}", args.join(" "));
         if !run::succeeds(run::cargo(args))? {
             broken.push(name);
         }
     }
-    eprintln!("== tests: cargo test --workspace");
-    let (counted, ok) = tests(&["test", "--workspace", "--no-fail-fast"])?;
-    tally.passed += counted.passed;
-    tally.failed += counted.failed;
-    if !ok && counted.failed == 0 {
-        broken.push("tests");
+    let all = run::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let console = console::script("test");
+    for (name, command) in [("tests", all), ("console's tests", console)] {
+        eprintln!("== {name}");
+        let (counted, ok) = tests(command)?;
+        tally.passed += counted.passed;
+        tally.failed += counted.failed;
+        if !ok && counted.failed == 0 {
+            broken.push(name);
+        }
     }
     for name in &broken {
         println!("FAILED: {name}");
@@ -59,17 +68,17 @@ pub fn all() -> Result<bool> {
     Ok(tally.failed == 0)
 }
 
-/// Runs cargo's tests, passes their output on, and adds up what they say.
-fn tests(args: &[&str]) -> Result<(Tally, bool)> {
-    let mut child = run::cargo(args)
+/// Runs tests, passes their output on, and adds up what they say.
+fn tests(mut command: Command) -> Result<(Tally, bool)> {
+    let mut child = command
         .stdout(Stdio::piped())
         .spawn()
-        .context("could not run cargo")?;
+        .with_context(|| format!("could not run {}", command.get_program().display()))?;
     let mut tally = Tally::default();
-    let stdout = child.stdout.take().context("no output of cargo")?;
+    let stdout = child.stdout.take().context("no output of the tests")?;
     let mut terminal = std::io::stdout().lock();
     for line in BufReader::new(stdout).split(b'\n') {
-        let mut line = line.context("reading cargo's output")?;
+        let mut line = line.context("reading the tests' output")?;
         if let Some(one) = summary(&String::from_utf8_lossy(&line)) {
             tally.passed += one.passed;
             tally.failed += one.failed;
@@ -78,7 +87,7 @@ fn tests(args: &[&str]) -> Result<(Tally, bool)> {
         terminal.write_all(&line)?;
     }
     terminal.flush()?;
-    let ok = child.wait().context("waiting for cargo")?.success();
+    let ok = child.wait().context("waiting for the tests")?.success();
     Ok((tally, ok))
 }
 

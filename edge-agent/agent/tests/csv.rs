@@ -175,3 +175,68 @@ fn a_file_without_its_columns_ends_its_source_and_not_the_agent() {
     );
     assert!(agent.terminate().success());
 }
+
+/// Replays `before` to its end, puts `after` in its place, and starts again: what the source says of it.
+fn exchanged(before: &str, after: &str) -> String {
+    let port = broker();
+    let _cloud = Cloud::on(port, "cloud", true);
+    let mut agent = agent(port, before);
+    agent.start();
+    agent.wait_status("the end of the file, committed", |s| {
+        s.sources[0].state == "ended" && s.counters.readings_committed > 0
+    });
+    assert!(agent.terminate().success());
+    std::fs::write(agent.path("history.csv"), after).unwrap();
+    agent.start();
+    let doc = agent.wait_status("a word on the new file", |s| {
+        s.sources[0].state == "ended" || s.sources[0].state.starts_with("failed")
+    });
+    let path = agent.path("history.csv").display().to_string();
+    assert!(agent.terminate().success());
+    doc.sources[0].state.replace(&path, "FILE")
+}
+
+#[test]
+fn a_file_that_was_exchanged_is_not_read_on_silently() {
+    let before = "who,at,Power,Wind\nT1,2024-01-01 00:00:00,1,2\nT1,2024-01-01 00:10:00,3,4\n";
+    let rotated = "who,at,Power,Wind\nT1,2024-02-01 00:00:00,5,6\n";
+    assert_eq!(
+        exchanged(before, rotated),
+        "failed: FILE: the stored position is 72 bytes into the file, which has 45: it was cut or exchanged; give the source another id to replay it from its beginning"
+    );
+    let other = before.replace(",3,4", ",3,5") + "T1,2024-02-01 00:00:00,5,6\n";
+    assert_eq!(
+        exchanged(before, &other),
+        "failed: FILE: line 3, the last one that was read, is another one now: this file was exchanged under the same header; give the source another id to replay it from its beginning"
+    );
+    // one that has only grown is read on
+    let grown = format!("{before}T1,2024-01-01 00:20:00,5,6\n");
+    assert_eq!(exchanged(before, &grown), "ended");
+}
+
+#[test]
+fn a_time_that_occurs_twice_is_rejected_with_its_line_and_column_if_so_configured() {
+    let port = broker();
+    let cloud = Cloud::on(port, "cloud", true);
+    let csv = "who,at,Power,Wind\nT1,2023-10-29 01:50:00,1,\nT1,2023-10-29 02:00:00,2,\n";
+    let mut agent = agent(port, csv);
+    let config = std::fs::read_to_string(agent.path("edge.toml")).unwrap();
+    let config = config.replace(
+        "interval_s = 600",
+        "interval_s = 600\ntime_zone = \"Europe/Berlin\"\ndst = \"reject\"",
+    );
+    std::fs::write(agent.path("edge.toml"), config).unwrap();
+    agent.start();
+    agent.wait_status("the end of the file", |s| {
+        s.sources[0].state == "ended" && s.counters.records_acked >= 2
+    });
+    assert!(agent.terminate().success());
+    assert_eq!(readings(&cloud).len(), 1);
+    let letters = std::fs::read_to_string(agent.path("outbox.dead-letter.jsonl")).unwrap();
+    let line = "line 3: T1,2023-10-29 02:00:00,2,";
+    let reason = "column `at`: time `2023-10-29 02:00:00` occurs twice or never in Europe/Berlin";
+    assert!(
+        letters.contains(line) && letters.contains(reason),
+        "{letters}"
+    );
+}

@@ -2,10 +2,13 @@
 //!
 //! Wide files have a column per channel, long ones a row per value. Rows are delivered in the order of the file, whatever
 //! their clock does: it is the frontier that decides what is late. The promise of a turbine is the running maximum of
-//! what its rows have completed.
+//! what its rows have completed: a wide row completes its interval, a long one only what is before it, because the same
+//! time may follow for another channel.
 //!
-//! Invariant: [`Taken::position`] stands behind everything delivered so far and nothing else; committed with the readings,
-//! it makes each row be read exactly once, over any number of restarts.
+//! Invariants: [`Taken::position`] stands behind everything delivered so far and nothing else; committed with the readings,
+//! it makes each row be read exactly once, over any number of restarts. A row below its turbine's promise is never taken
+//! together with the rows that made the promise: the core can stamp those first, so that what is late does not depend on
+//! how fast the file is read.
 
 mod pace;
 mod position;
@@ -122,6 +125,24 @@ pub enum CsvError {
         "the stored position is of a file with another header: this file was exchanged; give the source another id to replay it from its beginning"
     )]
     OtherFile,
+    /// The file has become shorter than what was read of it.
+    #[error(
+        "the stored position is {offset} bytes into the file, which has {size}: it was cut or exchanged; give the source another id to replay it from its beginning"
+    )]
+    Shorter {
+        /// Where the last run came to.
+        offset: u64,
+        /// What there is.
+        size: u64,
+    },
+    /// Other bytes stand where the last row was read.
+    #[error(
+        "line {line}, the last one that was read, is another one now: this file was exchanged under the same header; give the source another id to replay it from its beginning"
+    )]
+    OtherContent {
+        /// The line.
+        line: u64,
+    },
     /// The stored position makes no sense.
     #[error(
         "the stored position cannot be read: {0}; give the source another id to replay the file from its beginning"
@@ -178,6 +199,8 @@ pub struct CsvReplay {
     columns: Columns,
     position: Position,
     started: Vec<TurbineId>,
+    /// Below these the frontier is, or will be, before the next row is looked at.
+    stamped: BTreeMap<TurbineId, EventTime>,
     resumed: bool,
     pace: Pace,
 }
@@ -204,14 +227,40 @@ impl CsvReplay {
                         .ok_or(CsvError::OtherFile)
                 })?,
         };
-        Ok(Self {
+        let mut replay = Self {
             layout,
             columns,
             position,
             started: Vec::new(),
+            stamped: BTreeMap::new(),
             resumed,
             pace,
-        })
+        };
+        for (turbine, done) in replay.position.done.clone() {
+            let promise = replay.promise(done);
+            replay.stamped.insert(turbine, promise);
+        }
+        Ok(replay)
+    }
+
+    /// Where the last row that was read stands: first byte and length. `None`: none was read.
+    pub fn last_row(&self) -> Option<(u64, usize)> {
+        let last = self.position.last_row?;
+        Some((self.position.offset - last.len, last.len as usize))
+    }
+
+    /// Is this still the file that was read so far? `size` in bytes, and the bytes at [`CsvReplay::last_row`].
+    pub fn check(&self, size: u64, last_row: &[u8]) -> Result<(), CsvError> {
+        let offset = self.position.offset;
+        if size < offset {
+            return Err(CsvError::Shorter { offset, size });
+        }
+        match self.position.last_row {
+            Some(last) if !last.is(last_row) => Err(CsvError::OtherContent {
+                line: self.position.line_of_last_row(last_row),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Where in the file to read next, bytes.
@@ -220,7 +269,8 @@ impl CsvReplay {
     }
 
     /// Takes whole rows from `input`, which begins at [`CsvReplay::offset`]; `last`: it reaches the end of the file. At
-    /// most `rows_max` rows, and none before it is due.
+    /// most `rows_max` rows, none before it is due, and none that steps back behind what the rows before it complete: that
+    /// one comes first in the next call.
     pub fn take(&mut self, now: MonoTime, input: &[u8], last: bool, rows_max: usize) -> Taken {
         let mut taken = Taken::default();
         let mut parts: BTreeMap<TurbineId, Part> = BTreeMap::new();
@@ -237,9 +287,12 @@ impl CsvReplay {
             match self.columns.read(&self.layout, text) {
                 Ok(None) => {}
                 Ok(Some(row)) => {
-                    let done = row.time.plus_us(self.layout.interval_us.max(1));
+                    let done = row.time.plus_us(self.step_us());
                     if let Err(at) = self.pace.due(now, done) {
                         taken.wait_until = Some(at);
+                        break;
+                    }
+                    if self.steps_back(&row) && !parts.is_empty() {
                         break;
                     }
                     self.deliver(row, done, text, &mut parts, &mut taken);
@@ -254,9 +307,39 @@ impl CsvReplay {
             taken.consumed += len;
             self.position.pass(text);
         }
+        if last && taken.consumed == input.len() && taken.rows > 0 {
+            self.complete(&mut parts);
+        }
         taken.parts = parts.into_values().collect();
         taken.position = self.position.to_bytes();
         taken
+    }
+
+    /// What a row stands for.
+    fn step_us(&self) -> i64 {
+        self.layout.interval_us.max(1)
+    }
+
+    /// What is complete while rows may follow, when the latest one ends at `done`.
+    fn promise(&self, done: EventTime) -> EventTime {
+        match self.layout.values {
+            ValueColumns::Wide(_) => done,
+            ValueColumns::Long { .. } => done.plus_us(-self.step_us()),
+        }
+    }
+
+    /// Is the row below a promise that no call has ended with? From then on that promise is as good as stamped.
+    fn steps_back(&mut self, row: &row::Row) -> bool {
+        let Some(done) = self.position.done.get(&row.turbine) else {
+            return false;
+        };
+        let promise = self.promise(*done);
+        let stamped = self.stamped.get(&row.turbine);
+        if row.time >= promise || stamped.is_some_and(|s| row.time < *s) {
+            return false;
+        }
+        self.stamped.insert(row.turbine.clone(), promise);
+        true
     }
 
     fn deliver(
@@ -267,15 +350,16 @@ impl CsvReplay {
         parts: &mut BTreeMap<TurbineId, Part>,
         taken: &mut Taken,
     ) {
-        let promised = self.position.promises.get(&row.turbine).copied();
+        let before = self.position.done.get(&row.turbine).copied();
         if !self.started.contains(&row.turbine) {
             // a file that goes on keeps the promise that it gave before
-            let not_before = promised.filter(|_| self.resumed).unwrap_or(row.time);
+            let promised = before.filter(|_| self.resumed).map(|d| self.promise(d));
+            let not_before = promised.unwrap_or(row.time);
             taken.started.push((row.turbine.clone(), not_before));
             self.started.push(row.turbine.clone());
         }
-        let promise = promised.map_or(done, |p| p.max(done));
-        self.position.promises.insert(row.turbine.clone(), promise);
+        let done = before.map_or(done, |d| d.max(done));
+        self.position.done.insert(row.turbine.clone(), done);
         for what in row.bad {
             taken.bad.push(BadRow {
                 line: self.position.line,
@@ -283,6 +367,7 @@ impl CsvReplay {
                 text: text.to_vec(),
             });
         }
+        let promise = self.promise(done);
         let part = parts.entry(row.turbine.clone()).or_insert_with(|| Part {
             turbine: row.turbine,
             readings: Vec::new(),
@@ -290,6 +375,21 @@ impl CsvReplay {
         });
         part.readings.extend(row.readings);
         part.complete_until = promise;
+    }
+
+    /// The file ends: no other channel follows at the time of the latest row.
+    fn complete(&self, parts: &mut BTreeMap<TurbineId, Part>) {
+        for turbine in &self.started {
+            let Some(done) = self.position.done.get(turbine) else {
+                continue;
+            };
+            let part = parts.entry(turbine.clone()).or_insert_with(|| Part {
+                turbine: turbine.clone(),
+                readings: Vec::new(),
+                complete_until: *done,
+            });
+            part.complete_until = *done;
+        }
     }
 
     /// Skips a piece of something that has no end of a row.

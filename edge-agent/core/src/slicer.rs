@@ -190,6 +190,11 @@ impl Slicer {
         begun.map(|c| c.not_before).min()
     }
 
+    /// What a source has promised so far.
+    pub fn promise_of(&self, source: &SourceId) -> EventTime {
+        (self.sources.get(source)).map_or(EventTime::MIN, |c| c.complete_until)
+    }
+
     fn promise(&self) -> EventTime {
         let of = |phase| {
             let clocks = self.sources.values().filter(move |c| c.phase == phase);

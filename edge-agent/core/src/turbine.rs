@@ -82,9 +82,11 @@ impl Turbine {
         }
     }
 
-    /// Readings without a number.
+    /// Readings that wait for a commit.
     pub fn waiting(&self) -> usize {
-        self.slicer.waiting() + self.staged.iter().map(|s| s.samples.len()).sum::<usize>()
+        let ready = self.ready.rows.iter().map(|r| r.meta.readings as usize);
+        let staged = self.staged.iter().map(|s| s.samples.len());
+        self.slicer.waiting() + staged.chain(ready).sum::<usize>()
     }
 
     /// When its first epoch may begin; `None`: it has begun, or no source has.
@@ -131,6 +133,20 @@ impl Turbine {
         let mut done = std::mem::take(&mut self.ready);
         self.number_staged(now, settings, draw, &mut done);
         done
+    }
+
+    /// Numbers everything that is closed now, ahead of the next commit, and stamps the frontier as far as it may go. The
+    /// rows go with that commit.
+    pub fn number_ahead(&mut self, now: Now, settings: &Settings, draw: &mut dyn FnMut() -> Epoch) {
+        self.must_open = true;
+        let mut done = std::mem::take(&mut self.ready);
+        self.number_staged(now, settings, draw, &mut done);
+        // rows without a value make a promise, too
+        if self.bound(EventTime::MAX) > self.numberer.frontier() {
+            self.seal_wanted = true;
+            self.number_staged(now, settings, draw, &mut done);
+        }
+        self.ready = done;
     }
 
     fn number_staged(

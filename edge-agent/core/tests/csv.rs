@@ -99,7 +99,7 @@ fn a_wide_file_with_everything_in_it() {
     assert_eq!(bad.len(), 3, "{bad:?}");
     // the quoted field spans two lines, and the empty line counts
     assert_eq!(bad[0].0, 8);
-    assert!(bad[0].1.starts_with("time `never`"), "{bad:?}");
+    assert!(bad[0].1.starts_with("column `at`: time `never`"), "{bad:?}");
     assert_eq!(bad[1], (9, "column `power`: `seven`, expected a number"));
     assert_eq!(bad[2], (10, "4 fields, expected 5 as in the header"));
     assert_eq!(taken.bad[2].text, b"A,2200,x,1\r\n");
@@ -180,8 +180,11 @@ fn rows_wait_for_their_time() {
         rest = &rest[taken.consumed..];
         now = taken.wait_until.unwrap_or(now);
     }
-    // 600 s of the file are 10 s; the row that jumps back comes with the one before it
-    assert_eq!(due, [(0, 1), (10_000_000, 2), (20_000_000, 1)]);
+    // 600 s of the file are 10 s; the row that jumps back is due with the one before it, and taken apart
+    assert_eq!(
+        due,
+        [(0, 1), (10_000_000, 1), (10_000_000, 1), (20_000_000, 1)]
+    );
 }
 
 fn file(times: &[(bool, u16)]) -> Vec<u8> {
@@ -225,6 +228,69 @@ fn in_pieces(text: &[u8], pieces: &[usize]) -> (Delivered, Vec<u8>) {
     (all, position)
 }
 
+#[test]
+fn a_row_that_steps_back_is_not_taken_with_the_rows_before_it() {
+    // 1000 is completed until 1600, and 2200 until 2800: 1600 and 1000 step back, B has a promise of its own
+    let text = b"who,at,power,strain\nA,1000,1,\nA,2200,2,\nB,1000,3,\nA,1600,4,\nA,1000,5,\nA,2800,6,\nA,2800,7,\n";
+    let mut replay = CsvReplay::begin(wide(), text, None, Pace::unbounded()).unwrap();
+    let mut rest = &text[20..];
+    let mut rows = Vec::new();
+    while !rest.is_empty() {
+        let taken = replay.take(MonoTime(0), rest, true, 100);
+        rows.push(taken.rows);
+        rest = &rest[taken.consumed..];
+    }
+    assert_eq!(rows, [3, 3, 1]);
+}
+
+#[test]
+fn in_a_long_file_the_same_time_may_follow_until_the_file_ends() {
+    let text = b"at,tag,v\n1000,P,1\n1000,S,2\n1600,P,3\n1600,S,4\n1000,S,5\n";
+    let mut replay = CsvReplay::begin(long(), text, None, Pace::unbounded()).unwrap();
+    let head = replay.offset() as usize;
+    let first = replay.take(MonoTime(0), &text[head..], true, 100);
+    assert_eq!(first.rows, 4);
+    assert_eq!(first.parts[0].complete_until, EventTime(1600 * SECOND_US));
+    let second = replay.take(MonoTime(0), &text[head + first.consumed..], true, 100);
+    assert_eq!(second.rows, 1);
+    assert_eq!(second.parts[0].complete_until, EventTime(2200 * SECOND_US));
+}
+
+fn long() -> CsvLayout {
+    CsvLayout {
+        turbines: TurbineColumn::All(turbine("T1")),
+        values: ValueColumns::Long {
+            channel_column: "tag".into(),
+            value_column: "v".into(),
+            channels: BTreeMap::from([("P".into(), POWER), ("S".into(), STRAIN)]),
+        },
+        ..wide()
+    }
+}
+
+#[test]
+fn a_file_that_was_exchanged_is_noticed() {
+    let text = b"who,at,power,strain\nA,1000,1,2\nA,1600,1,2\n";
+    let mut replay = CsvReplay::begin(wide(), text, None, Pace::unbounded()).unwrap();
+    let taken = replay.take(MonoTime(0), &text[20..], false, 1);
+    let again = CsvReplay::begin(wide(), text, Some(&taken.position), Pace::unbounded()).unwrap();
+    assert_eq!(again.last_row(), Some((20, 11)));
+    assert_eq!(again.check(31, b"A,1000,1,2\n"), Ok(()));
+    let shorter = again.check(30, b"A,1000,1,2").unwrap_err();
+    assert_eq!(
+        shorter,
+        CsvError::Shorter {
+            offset: 31,
+            size: 30
+        }
+    );
+    let other = again.check(99, b"A,1000,1,3\n").unwrap_err();
+    assert_eq!(other, CsvError::OtherContent { line: 2 });
+    // nothing was read: there is nothing to compare with
+    let fresh = CsvReplay::begin(wide(), text, None, Pace::unbounded()).unwrap();
+    assert_eq!((fresh.last_row(), fresh.check(20, b"")), (None, Ok(())));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -261,8 +327,38 @@ proptest! {
             hand_in(&mut w, replay.take(MonoTime(0), &text[from..], true, rows));
             w.run(us);
         }
-        check_once(&w, &times);
+        check_once(&w, &times, &late_in(&times));
     }
+
+    #[test]
+    fn what_is_late_does_not_depend_on_the_speed(
+        times in prop::collection::vec((any::<bool>(), 0u16..4000), 1..60),
+        waits in prop::collection::vec(0u64..3_000_000, 1..5),
+        rows in 1usize..80,
+    ) {
+        let text = file(&times);
+        let mut w = World::new(settings(&["T1", "T2"], SourceKind::File { hold_us: 1_000_000 }), 0);
+        let mut replay = CsvReplay::begin(wide(), &text, None, Pace::unbounded()).unwrap();
+        let mut waits = waits.iter().cycle();
+        while replay.offset() < text.len() as u64 {
+            let from = replay.offset() as usize;
+            hand_in(&mut w, replay.take(MonoTime(0), &text[from..], true, rows));
+            if let Some(us) = waits.next().filter(|us| **us > 1_000_000) {
+                w.run(*us);
+            }
+        }
+        w.run(5_000_000);
+        check_once(&w, &times, &late_in(&times));
+    }
+}
+
+/// The definition, naively: a row is late when a row before it of the same turbine ends after it begins.
+fn late_in(times: &[(bool, u16)]) -> Vec<bool> {
+    let late = |i: usize| {
+        let (who, time) = times[i];
+        (times[..i].iter()).any(|(w, t)| *w == who && i64::from(*t) + 600 > i64::from(time))
+    };
+    (0..times.len()).map(late).collect()
 }
 
 fn hand_in(w: &mut World, taken: Taken) {
@@ -286,7 +382,7 @@ fn hand_in(w: &mut World, taken: Taken) {
     }
 }
 
-fn check_once(w: &World, times: &[(bool, u16)]) {
+fn check_once(w: &World, times: &[(bool, u16)], late: &[bool]) {
     let mut found = BTreeMap::new();
     for record in w.records() {
         let Body::Batch(batch) = record.body else {
@@ -297,7 +393,8 @@ fn check_once(w: &World, times: &[(bool, u16)]) {
                 for (row, time) in block.times.iter().enumerate() {
                     // power has a scale of 0.1: the raw value is ten times the row's number
                     let raw = batch.raw[column.at as usize + row];
-                    let key = (raw / 10, record.header.id.turbine.clone(), time.0);
+                    let late = block.flags.late;
+                    let key = (raw / 10, record.header.id.turbine.clone(), time.0, late);
                     *found.entry(key).or_insert(0) += 1;
                 }
             }
@@ -309,7 +406,12 @@ fn check_once(w: &World, times: &[(bool, u16)]) {
         .map(|(i, (first, time))| {
             let who = turbine(if *first { "T1" } else { "T2" });
             (
-                (i as i64, who, (1_000_000 + i64::from(*time)) * SECOND_US),
+                (
+                    i as i64,
+                    who,
+                    (1_000_000 + i64::from(*time)) * SECOND_US,
+                    late[i],
+                ),
                 1,
             )
         })

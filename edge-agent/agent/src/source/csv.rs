@@ -1,6 +1,6 @@
 //! Replays a CSV file: reads pieces of it, hands them to the core's parser, and waits where the parser or the disk says so.
 //!
-//! Invariants: the stored position decides where reading goes on; memory is bounded by a piece and a batch, however long
+//! Invariants: the stored position decides where reading goes on, and only in the file that it speaks of; memory is bounded by a piece and a batch, however long
 //! the file is; a file that cannot be read on ends its source, never the agent.
 
 use std::fs::File;
@@ -99,6 +99,7 @@ impl Replay {
         let mut file = File::open(path).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
         let mut replay = self.begin(&mut file, path)?;
+        self.check(&mut file, path, size, &replay)?;
         file.seek(SeekFrom::Start(replay.offset()))
             .map_err(failed)?;
         let rows_max = self.rows_max();
@@ -143,6 +144,26 @@ impl Replay {
         };
         let layout = self.file.layout.clone();
         CsvReplay::begin(layout, &head, self.position.as_deref(), pace)
+            .map_err(|e| failed(e.to_string()))
+    }
+
+    /// Is this the file that the stored position speaks of?
+    fn check(
+        &self,
+        file: &mut File,
+        path: &Path,
+        size: u64,
+        replay: &CsvReplay,
+    ) -> Result<(), Stop> {
+        let failed = |why: String| Stop::Failed(format!("{}: {why}", path.display()));
+        let mut last_row = Vec::new();
+        if let Some((at, len)) = replay.last_row().filter(|_| self.position.is_some()) {
+            file.seek(SeekFrom::Start(at))
+                .and_then(|_| fill(file, &mut last_row, len))
+                .map_err(|e| failed(e.to_string()))?;
+        }
+        replay
+            .check(size, &last_row)
             .map_err(|e| failed(e.to_string()))
     }
 

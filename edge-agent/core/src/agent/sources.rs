@@ -1,5 +1,8 @@
 //! How readings come in: live sources go straight to their slices; a file source's readings wait for its next position, and
 //! are cut together with it.
+//!
+//! Invariant: a reading of a file that lies below what the file has promised is taken in only after everything that was
+//! delivered before it has its number.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +14,7 @@ use crate::input::{Now, Reading, SourceId};
 use crate::output::{AgentEvent, Output};
 use crate::settings::{Settings, SourceKind};
 use crate::slicer::Pushed;
+use crate::turbine::Turbine;
 
 #[derive(Debug)]
 struct Part {
@@ -100,7 +104,7 @@ impl AgentCore {
     ) {
         let count = readings.len() as u64;
         let waiting = self.waiting_readings();
-        let feeds = |t: &crate::turbine::Turbine| t.slicer.knows(source);
+        let feeds = |t: &Turbine| t.slicer.knows(source);
         let own = self.turbines.get(&turbine).is_some_and(feeds);
         let Some(state) = self.sources.get_mut(source).filter(|_| own) else {
             if count > 0 {
@@ -127,14 +131,47 @@ impl AgentCore {
         if !live && position.is_none() {
             return;
         }
+        let parts = std::mem::take(&mut state.parts);
+        if !live {
+            self.number_before(now, source, &parts);
+        }
+        let Some(state) = self.sources.get_mut(source) else {
+            return;
+        };
         if let Some(position) = position
             && state.position.replace(position).is_none()
         {
             state.position_since = now.mono;
         }
-        for part in std::mem::take(&mut state.parts) {
+        for part in parts {
             self.part(now, source, &part, out);
         }
+    }
+
+    /// A file that steps back behind its promise: what was read before is cut and numbered first, so that the frontier has
+    /// passed what comes now, however fast the file is read.
+    fn number_before(&mut self, now: Now, source: &SourceId, parts: &[Part]) {
+        let steps_back = |t: &Turbine, part: &Part| {
+            let from = t.numberer.frontier();
+            let to = t.slicer.promise_of(source);
+            (part.readings.iter()).any(|r| from <= r.time && r.time < to)
+        };
+        let back = parts.iter().filter(|part| {
+            let turbine = self.turbines.get(&part.turbine);
+            turbine.is_some_and(|t| steps_back(t, part))
+        });
+        let back: Vec<TurbineId> = back.map(|part| part.turbine.clone()).collect();
+        if back.is_empty() {
+            return;
+        }
+        self.cut_source(now, source);
+        for id in back {
+            if let Some(turbine) = self.turbines.get_mut(&id) {
+                let rng = &mut self.rng;
+                turbine.number_ahead(now, &self.settings, &mut || super::draw_epoch(rng));
+            }
+        }
+        self.commits.wanted(now, true);
     }
 
     fn part(&mut self, now: Now, source: &SourceId, part: &Part, out: &mut Vec<Output>) {

@@ -1,15 +1,14 @@
 //! Where a replay stands, as the outbox stores it: one line of text.
 //!
-//! `1 <offset> <line> <header> {<turbine>=<promise>}`: version, bytes, lines, FNV-1a of the header line in hexadecimal, and
-//! per turbine the promise in microseconds.
+//! `2 <offset> <line> <header> <length> <hash> {<turbine>=<done>}`: version, bytes, lines, FNV-1a of the header line in
+//! hexadecimal, bytes and FNV-1a of the last row (0 0: none was read), and per turbine until when its rows are complete in
+//! microseconds. Version 1 had no last row.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use windlass_shared::id::TurbineId;
 use windlass_shared::time::EventTime;
-
-const VERSION: &str = "1";
 
 /// Where a replay stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,38 +19,79 @@ pub(super) struct Position {
     pub line: u64,
     /// Which file it is about.
     pub header: u64,
-    /// Nothing on time is earlier.
-    pub promises: BTreeMap<TurbineId, EventTime>,
+    /// What stands before `offset`.
+    pub last_row: Option<LastRow>,
+    /// The greatest end of a row's interval.
+    pub done: BTreeMap<TurbineId, EventTime>,
+}
+
+/// By what the last row is known again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LastRow {
+    /// Bytes.
+    pub len: u64,
+    hash: u64,
+}
+
+impl LastRow {
+    fn of(bytes: &[u8]) -> Self {
+        Self {
+            len: bytes.len() as u64,
+            hash: fnv(bytes),
+        }
+    }
+
+    /// Are these its bytes?
+    pub fn is(self, bytes: &[u8]) -> bool {
+        self == Self::of(bytes)
+    }
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+fn lines(bytes: &[u8]) -> u64 {
+    bytes.split(|b| *b == b'\n').count() as u64 - 1
 }
 
 impl Position {
     /// The beginning of a file.
     pub fn behind_header(header: &[u8]) -> Self {
-        let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
         let mut position = Self {
             offset: 0,
             line: 1,
-            header: header.iter().fold(0xcbf2_9ce4_8422_2325, fnv),
-            promises: BTreeMap::new(),
+            header: fnv(header),
+            last_row: None,
+            done: BTreeMap::new(),
         };
         position.pass(header);
+        position.last_row = None;
         position
     }
 
-    /// These bytes are done with.
+    /// This row is done with.
     pub fn pass(&mut self, bytes: &[u8]) {
         self.offset += bytes.len() as u64;
-        self.line += bytes.split(|b| *b == b'\n').count() as u64 - 1;
+        self.line += lines(bytes);
+        self.last_row = Some(LastRow::of(bytes));
+    }
+
+    /// The line of the last row, if these bytes stand in its place.
+    pub fn line_of_last_row(&self, bytes: &[u8]) -> u64 {
+        self.line - lines(bytes).max(1).min(self.line)
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
+        let last = self.last_row.unwrap_or(LastRow { len: 0, hash: 0 });
         let mut text = format!(
-            "{VERSION} {} {} {:016x}",
-            self.offset, self.line, self.header
+            "2 {} {} {:016x} {} {:016x}",
+            self.offset, self.line, self.header, last.len, last.hash
         );
-        for (turbine, promise) in &self.promises {
+        for (turbine, done) in &self.done {
             // writing to a String does not fail
-            write!(text, " {turbine}={}", promise.0).ok();
+            write!(text, " {turbine}={}", done.0).ok();
         }
         text.into_bytes()
     }
@@ -60,9 +100,11 @@ impl Position {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is no text".to_owned())?;
         let bad = |what: &str| format!("`{text}`: {what}");
         let mut words = text.split(' ');
-        if words.next() != Some(VERSION) {
-            return Err(bad("another version"));
-        }
+        let has_last_row = match words.next() {
+            Some("1") => false,
+            Some("2") => true,
+            _ => return Err(bad("another version")),
+        };
         let mut number = |what: &str, radix: u32| {
             let word = words
                 .next()
@@ -71,16 +113,26 @@ impl Position {
         };
         let (offset, line) = (number("no offset", 10)?, number("no line", 10)?);
         let header = number("no header", 16)?;
-        let promise = |word: &str| {
+        let mut last_row = None;
+        if has_last_row {
+            let len = number("no length of the last row", 10)?;
+            let hash = number("no hash of the last row", 16)?;
+            last_row = (len > 0).then_some(LastRow { len, hash });
+        }
+        if last_row.is_some_and(|l| l.len > offset) {
+            return Err(bad("a last row longer than the file"));
+        }
+        let done = |word: &str| {
             let (turbine, us) = word.split_once('=')?;
             Some((TurbineId::new(turbine).ok()?, EventTime(us.parse().ok()?)))
         };
-        let promises = words.map(|w| promise(w).ok_or_else(|| bad("no promise")));
+        let done = words.map(|w| done(w).ok_or_else(|| bad("no time of a turbine")));
         Ok(Self {
             offset,
             line,
             header,
-            promises: promises.collect::<Result<_, _>>()?,
+            last_row,
+            done: done.collect::<Result<_, _>>()?,
         })
     }
 }
@@ -93,18 +145,24 @@ mod tests {
     fn comes_back() {
         let mut position = Position::behind_header(b"a,b\r\n");
         position
-            .promises
+            .done
             .insert(TurbineId::new("T-1").unwrap(), EventTime(-7));
         position.pass(b"1,\"x\ny\"\n");
         assert_eq!((position.offset, position.line), (13, 4));
-        assert_eq!(Position::parse(&position.to_bytes()), Ok(position));
+        assert_eq!(Position::parse(&position.to_bytes()), Ok(position.clone()));
+        assert!(position.last_row.unwrap().is(b"1,\"x\ny\"\n"));
+        assert!(!position.last_row.unwrap().is(b"1,\"x\nz\"\n"));
+        let old = Position::parse(b"1 13 4 af T-1=-7").unwrap();
+        assert_eq!((old.last_row, &old.done), (None, &position.done));
         for bad in [
             "",
+            "3 1 1 0 0 0",
             "2 1 1 0",
             "1 1",
             "1 1 1 0 T1",
             "1 1 1 0 T1=x",
             "1 a 1 0",
+            "2 5 1 0 6 0",
         ] {
             assert!(Position::parse(bad.as_bytes()).is_err(), "{bad}");
         }

@@ -112,7 +112,8 @@ impl Columns {
             (TurbineColumn::All(id), _) => id.clone(),
             (TurbineColumn::Named { .. }, None) => return Ok(None),
         };
-        let label = layout.time.read(field(self.time)?)?;
+        let label = layout.time.read(field(self.time)?);
+        let label = label.map_err(|what| format!("column `{}`: {what}", self.names[self.time]))?;
         let time = match layout.label {
             IntervalLabel::Start => label,
             IntervalLabel::End => label.plus_us(-layout.interval_us),

@@ -71,6 +71,12 @@ impl TimeText {
             Zone::Local { zone, rule } => {
                 let local = parsed.to_datetime().map_err(|e| expected(&e))?;
                 let ambiguous = zone.to_ambiguous_timestamp(local);
+                if *rule == DstRule::Reject && ambiguous.is_ambiguous() {
+                    return Err(format!(
+                        "time `{text}` occurs twice or never in {}: its clocks are changed then; expected a time with an offset, or dst = \"earlier\" or \"later\"",
+                        zone.iana_name().unwrap_or("its zone")
+                    ));
+                }
                 let moment = match rule {
                     DstRule::Earlier => ambiguous.earlier(),
                     DstRule::Later => ambiguous.later(),

@@ -1,7 +1,8 @@
-//! Real data through a real agent, MQTT and the aggregator: every value is looked up again in the lake.
+//! Files through real agents, MQTT and the aggregator: every value is looked up again in the lake.
 //!
-//! Invariants: the files are read by a parser of our own; a value is found only with the same turbine, channel, time and
-//! bits; what is late is recomputed from the stamps on the records, and must be marked so.
+//! Invariants: the files are read by a parser of our own; a value is found only with the same turbine, channel, time, bits
+//! and late flag, good and not suspect; what is late is computed twice, from the rows of the file and from the stamps on
+//! the records.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,8 @@ use crate::ledger::alerts::{self, Alert};
 use crate::ledger::lake::Lake;
 use crate::ledger::outbox::Witness;
 use crate::rig::{BrokerKind, Rig};
-use crate::spec::{Cloud, Gateway, Turbine};
-use files::{Expected, Labels};
+use crate::spec::{Cloud, Gateway};
+use files::Expected;
 
 /// The agent may take so long to bring the files into its outbox.
 const READ_BOUND: Duration = Duration::from_mins(10);
@@ -33,16 +34,10 @@ const EPISODES_OUTSIDE_MAX: usize = 3;
 /// The result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// Non-empty values in the files.
-    pub values: u64,
-    /// Of those, found in the lake.
-    pub values_found: u64,
+    /// By file.
+    pub files: Vec<FileReport>,
     /// Readings in the lake that no file holds.
     pub values_foreign: u64,
-    /// Examples of values that were not found.
-    pub not_found: Vec<String>,
-    /// Rows whose time is not after the time of a row before them.
-    pub rows_back_in_time: u64,
     /// Readings that lie below the frontier stamped before them.
     pub below_frontier: u64,
     /// Of those, marked late.
@@ -55,44 +50,63 @@ pub struct Report {
     pub ledger_examples: Vec<String>,
     /// Windows whose last word is exact.
     pub windows_exact: u64,
-    /// Confirmed episodes on the failing machine.
-    pub episodes: usize,
-    /// A confirmed alert lies in the last labelled window.
-    pub failure_found: bool,
-    /// When, in the machine's time.
-    pub failure_found_at: Option<String>,
-    /// Confirmed episodes outside all labelled windows.
-    pub episodes_outside: usize,
     /// Seconds for all of it.
     pub seconds: f64,
     /// All is well.
     pub passed: bool,
 }
 
+/// What became of one file.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct FileReport {
+    /// Which.
+    pub file: String,
+    /// Non-empty values in it.
+    pub values: u64,
+    /// Of those, found in the lake, with the flags that they must have.
+    pub values_found: u64,
+    /// Examples of values that were not found.
+    pub not_found: Vec<String>,
+    /// Values whose row begins before an earlier row of its turbine ends.
+    pub late_expected: u64,
+    /// Readings of its turbines that are marked late in the lake.
+    pub late_found: u64,
+    /// Labelled windows.
+    pub windows: usize,
+    /// Confirmed episodes that touch a labelled window.
+    pub episodes_inside: usize,
+    /// Confirmed episodes that touch none.
+    pub episodes_outside: usize,
+    /// Beginning of the first confirmed alert in the last labelled window, in the file's time.
+    pub failure_raised_at: Option<String>,
+    /// As it must be.
+    pub passed: bool,
+}
+
+impl FileReport {
+    fn is_right(&self) -> bool {
+        let failures = self.windows == 0
+            || self.failure_raised_at.is_some() && self.episodes_outside <= EPISODES_OUTSIDE_MAX;
+        self.values_found == self.values && self.late_found == self.late_expected && failures
+    }
+}
+
 /// Replays the files under `data`; true when all is well.
 #[allow(clippy::print_stdout)] // the command's result
 pub fn run(data: &Path, keep: bool) -> Result<bool> {
-    let watch = Stopwatch::start();
-    let expected = Expected::read(data)?;
-    let labels = Labels::read(data)?;
-    let mut rig = rig(data)?;
+    let files = files::read(data)?;
+    let mut rig = rig(&files)?;
     if keep {
         eprintln!("the run's folder: {}", rig.keep().display());
     }
-    let report = replay(&mut rig, &expected, &labels, &watch)?;
+    let report = replay(&mut rig, &files)?;
     println!("{}", serde_json::to_string_pretty(&report)?);
     Ok(report.passed)
 }
 
-fn rig(data: &Path) -> Result<Rig> {
-    let homer = files::HOMER_TURBINES.map(|t| Turbine::new(t, "scada-10min"));
-    let machine = Turbine::new(files::MACHINE, "machine-temperature");
-    let gateways = vec![
-        Gateway::new("GW-SCADA", "scada", homer.to_vec())
-            .with_source(&files::homer_source(&files::homer_path(data))),
-        Gateway::new("GW-MACHINE", "factory", vec![machine])
-            .with_source(&files::machine_source(&files::machine_path(data))),
-    ];
+/// A rig with a gateway for each file and the detectors that come with the product.
+pub fn rig(files: &[Expected]) -> Result<Rig> {
+    let gateways: Vec<Gateway> = files.iter().map(|f| f.gateway.clone()).collect();
     let detectors: PathBuf =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud-aggregator/detectors.example.toml");
     let detectors = std::fs::read_to_string(&detectors)
@@ -105,54 +119,40 @@ fn rig(data: &Path) -> Result<Rig> {
 }
 
 /// The replay itself, on a rig that has not been started.
-pub fn replay(
-    rig: &mut Rig,
-    expected: &Expected,
-    labels: &Labels,
-    watch: &Stopwatch,
-) -> Result<Report> {
+pub fn replay(rig: &mut Rig, files: &[Expected]) -> Result<Report> {
+    let watch = Stopwatch::start();
+    let told = |what: &str| eprintln!("{:6.1} s  {what}", watch.elapsed().as_secs_f64());
     rig.start()?;
-    read_all(rig, expected.values.len() as u64)?;
-    eprintln!(
-        "{:6.1} s  all files lie in the outboxes",
-        watch.elapsed().as_secs_f64()
-    );
+    let values: usize = files.iter().map(|f| f.values.len()).sum();
+    read_all(rig, values as u64)?;
+    told("all files lie in the outboxes");
     closing::drain(rig)?;
-    eprintln!(
-        "{:6.1} s  every outbox is acknowledged",
-        watch.elapsed().as_secs_f64()
-    );
+    told("every outbox is acknowledged");
     let balance = closing::settle(rig, |_, _| Ok(true))?;
-    let lookup = look_up(&rig.lake(), expected)?;
+    let alerts = alerts::read(&rig.lake())?;
+    let (mut reports, values_foreign) = look_up(&rig.lake(), files)?;
+    for (report, file) in reports.iter_mut().zip(files) {
+        judge(report, &alerts, file);
+        report.passed = report.is_right();
+    }
     let stamps = late(&rig.witness);
-    let verdict = judge(&alerts::read(&rig.lake())?, labels);
-    let report = Report {
-        values: expected.values.len() as u64,
-        values_found: lookup.found,
-        values_foreign: lookup.foreign,
-        not_found: lookup.not_found,
-        rows_back_in_time: expected.rows_back_in_time,
+    let passed = reports.iter().all(|f| f.passed)
+        && values_foreign == 0
+        && stamps.marked == stamps.below
+        && stamps.without_reason == 0
+        && balance.is_right();
+    Ok(Report {
+        files: reports,
+        values_foreign,
         below_frontier: stamps.below,
         marked_late: stamps.marked,
         late_without_reason: stamps.without_reason,
         ledger_is_right: balance.is_right(),
         ledger_examples: balance.examples,
         windows_exact: balance.windows_exact,
-        episodes: verdict.episodes,
-        failure_found: verdict.found_at.is_some(),
-        failure_found_at: verdict.found_at,
-        episodes_outside: verdict.outside,
         seconds: watch.elapsed().as_secs_f64(),
-        passed: false,
-    };
-    let passed = report.values_found == report.values
-        && report.values_foreign == 0
-        && report.marked_late == report.below_frontier
-        && report.late_without_reason == 0
-        && report.ledger_is_right
-        && report.failure_found
-        && report.episodes_outside <= EPISODES_OUTSIDE_MAX;
-    Ok(Report { passed, ..report })
+        passed,
+    })
 }
 
 /// Waits until as many readings as there are values lie in the outboxes.
@@ -175,50 +175,67 @@ fn read_all(rig: &mut Rig, values: u64) -> Result<()> {
     }
 }
 
-#[derive(Default)]
-struct Lookup {
-    found: u64,
-    foreign: u64,
-    not_found: Vec<String>,
-}
+/// How often a value is due, by time, bits and late flag.
+type Due = BTreeMap<(i64, u64, bool), u64>;
 
-/// How often a value is due, by channel (`turbine/channel`), time and bits.
-type Due = BTreeMap<String, BTreeMap<(i64, u64), u64>>;
-
-/// Looks up every value; each reading of the lake answers for one value.
-fn look_up(lake_root: &Path, expected: &Expected) -> Result<Lookup> {
-    let mut due = Due::new();
-    for value in &expected.values {
-        let channel = format!("{}/{}", value.turbine, value.channel);
-        let values = due.entry(channel).or_default();
-        *values
-            .entry((value.time, value.value.to_bits()))
-            .or_default() += 1;
+/// Looks up every value; each reading of the lake answers for one value. Gives a report by file, and how many readings no
+/// file holds.
+fn look_up(lake_root: &Path, files: &[Expected]) -> Result<(Vec<FileReport>, u64)> {
+    let mut reports = Vec::new();
+    // by turbine and channel
+    let mut due: BTreeMap<String, Due> = BTreeMap::new();
+    let mut file_of: BTreeMap<&str, usize> = BTreeMap::new();
+    for (i, file) in files.iter().enumerate() {
+        let turbines = file.gateway.turbines.iter();
+        file_of.extend(turbines.map(|t| (t.id.as_str(), i)));
+        for value in &file.values {
+            let channel = format!("{}/{}", value.turbine, value.channel);
+            let key = (value.time, value.value.to_bits(), value.late);
+            *due.entry(channel).or_default().entry(key).or_default() += 1;
+        }
+        reports.push(FileReport {
+            file: file.name.clone(),
+            values: file.values.len() as u64,
+            late_expected: file.values.iter().filter(|v| v.late).count() as u64,
+            windows: file.windows.len(),
+            ..FileReport::default()
+        });
     }
-    let mut lookup = Lookup::default();
+    let mut foreign = 0;
     Lake::open(lake_root)?.each("readings", |row| {
+        let Some(report) = file_of.get(row.need("turbine")?).map(|i| &mut reports[*i]) else {
+            foreign += 1;
+            return Ok(());
+        };
+        let late = row.flag("late")?;
+        report.late_found += u64::from(late);
         let value = row.float("value")?.unwrap_or(f64::NAN);
+        let plain = !row.flag("suspect")? && row.need("quality")? == "good";
         let channel = format!("{}/{}", row.need("turbine")?, row.need("channel")?);
-        let values = due.get_mut(&channel);
-        let n = values.and_then(|v| v.get_mut(&(row.need_int("time").ok()?, value.to_bits())));
+        let key = (row.need_int("time")?, value.to_bits(), late);
+        let n = due.get_mut(&channel).and_then(|v| v.get_mut(&key));
         match n {
-            Some(n) if *n > 0 => {
+            Some(n) if *n > 0 && plain => {
                 *n -= 1;
-                lookup.found += 1;
+                report.values_found += 1;
             }
-            _ => lookup.foreign += 1,
+            _ => foreign += 1,
         }
         Ok(())
     })?;
     for (channel, values) in due {
-        for ((time, bits), _) in values.into_iter().filter(|(_, n)| *n > 0) {
-            if lookup.not_found.len() < EXAMPLES_MAX {
+        let turbine = channel.split('/').next().unwrap_or_default();
+        let report = &mut reports[file_of.get(turbine).copied().context("a file's turbine")?];
+        for ((time, bits, late), _) in values.into_iter().filter(|(_, n)| *n > 0) {
+            if report.not_found.len() < EXAMPLES_MAX {
                 let (time, value) = (crate::calendar::text(time), f64::from_bits(bits));
-                lookup.not_found.push(format!("{channel} {time} {value}"));
+                let mark = if late { " late" } else { "" };
+                let text = format!("{channel} {time} {value}{mark}");
+                report.not_found.push(text);
             }
         }
     }
-    Ok(lookup)
+    Ok((reports, foreign))
 }
 
 #[derive(Default)]
@@ -251,37 +268,27 @@ fn late(witness: &Witness) -> Late {
     late
 }
 
-struct Judged {
-    episodes: usize,
-    found_at: Option<String>,
-    outside: usize,
-}
-
-/// Episodes of the failing machine against the labelled windows.
-fn judge(alerts: &[Alert], labels: &Labels) -> Judged {
+/// Episodes of the file's turbines against its labelled windows.
+fn judge(report: &mut FileReport, alerts: &[Alert], file: &Expected) {
     let mut episodes: BTreeMap<&str, Vec<&Alert>> = BTreeMap::new();
-    let own = alerts.iter().filter(|a| a.turbine == files::MACHINE);
+    let turbines = &file.gateway.turbines;
+    let own = alerts
+        .iter()
+        .filter(|a| turbines.iter().any(|t| t.id == a.turbine));
     for alert in own.filter(|a| a.confirmed) {
         episodes.entry(&alert.episode).or_default().push(alert);
     }
     let touches = |a: &Alert, w: &(i64, i64)| a.first <= w.1 && a.last >= w.0;
-    let outside = episodes
-        .values()
-        .filter(|alerts| {
-            let inside = |a: &&Alert| labels.windows.iter().any(|w| touches(a, w));
-            !alerts.iter().any(inside)
-        })
-        .count();
-    let last = labels.windows.last().copied().unwrap_or_default();
-    let found = episodes
-        .values()
-        .flatten()
-        .filter(|a| a.first >= last.0 && a.first <= last.1)
-        .map(|a| a.first)
-        .min();
-    Judged {
-        episodes: episodes.len(),
-        found_at: found.map(crate::calendar::text),
-        outside,
-    }
+    let inside = |alerts: &&Vec<&Alert>| {
+        let any = |a: &&Alert| file.windows.iter().any(|w| touches(a, w));
+        alerts.iter().any(any)
+    };
+    report.episodes_inside = episodes.values().filter(inside).count();
+    report.episodes_outside = episodes.len() - report.episodes_inside;
+    let Some(last) = file.windows.last() else {
+        return;
+    };
+    let found = episodes.values().flatten().map(|a| a.first);
+    let found = found.filter(|first| (last.0..=last.1).contains(first));
+    report.failure_raised_at = found.min().map(crate::calendar::text);
 }

@@ -1,7 +1,9 @@
 //! The files of the replay: which column is which channel, and every value that they hold.
 //!
-//! Invariant: read by plain splitting (the files have no quotes), so that the product's reader is checked by another one.
+//! Invariants: read by plain splitting (the files have no quotes), so that the product's reader is checked by another one;
+//! what is late is computed from the rows alone: a row that begins before an earlier row of its turbine ends.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -9,14 +11,15 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::calendar;
+use crate::spec::{Gateway, Turbine};
 
 /// Turbines of the SCADA file.
-pub const HOMER_TURBINES: [&str; 2] = ["HMR_T01", "HMR_T02"];
+const HOMER_TURBINES: [&str; 2] = ["HMR_T01", "HMR_T02"];
 /// The machine of the temperature file.
-pub const MACHINE: &str = "MACHINE1";
+const MACHINE: &str = "MACHINE1";
 /// Columns of the SCADA file and their channels. The file's second time column repeats the first as the interval's end,
 /// and is no measured value.
-const HOMER_COLUMNS: [(&str, &str); 13] = [
+pub const SCADA_COLUMNS: [(&str, &str); 13] = [
     ("ActivePowerMean", "active_power_mean"),
     ("ActivePowerSD", "active_power_sd"),
     ("WindSpeedMean", "wind_speed_mean"),
@@ -33,23 +36,23 @@ const HOMER_COLUMNS: [(&str, &str); 13] = [
 ];
 
 /// The SCADA file.
-pub fn homer_path(data: &Path) -> PathBuf {
+fn homer_path(data: &Path) -> PathBuf {
     data.join("homer_scada_10min_july2023.csv")
 }
 
 /// The temperature file.
-pub fn machine_path(data: &Path) -> PathBuf {
+fn machine_path(data: &Path) -> PathBuf {
     data.join("nab/machine_temperature_system_failure.csv")
 }
 
-/// `[[source]]` for the SCADA file.
-pub fn homer_source(path: &Path) -> String {
+/// `[[source]]` for a SCADA file; `time`: further keys that say how its times are written.
+pub fn scada_source(path: &Path, time: &str) -> String {
     let mut text = format!(
         "\n[[source]]\nname = \"scada\"\nkind = \"csv\"\npath = \"{}\"\nturbine_column = \"TurbineName\"\n\
-         time_column = \"TimeStamp_StartFormat\"\ntime_format = \"%Y-%m-%d %H:%M:%S%:z\"\ninterval_s = 600\n",
+         time_column = \"TimeStamp_StartFormat\"\ninterval_s = 600\n{time}",
         path.display()
     );
-    for (column, channel) in HOMER_COLUMNS {
+    for (column, channel) in SCADA_COLUMNS {
         write!(
             text,
             "\n[[source.column]]\nname = \"{column}\"\nchannel = \"{channel}\"\n"
@@ -59,10 +62,10 @@ pub fn homer_source(path: &Path) -> String {
     text
 }
 
-/// `[[source]]` for the temperature file.
-pub fn machine_source(path: &Path) -> String {
+/// `[[source]]` for a temperature file; `speed` as in the configuration.
+pub fn machine_source(path: &Path, turbine: &str, speed: u32) -> String {
     format!(
-        "\n[[source]]\nname = \"machine\"\nkind = \"csv\"\npath = \"{}\"\nturbine = \"{MACHINE}\"\n\
+        "\n[[source]]\nname = \"machine\"\nkind = \"csv\"\npath = \"{}\"\nturbine = \"{turbine}\"\nspeed = {speed}\n\
          time_column = \"timestamp\"\ntime_format = \"%Y-%m-%d %H:%M:%S\"\ninterval_s = 300\n\
          column = [{{ name = \"value\", channel = \"machine_temperature\" }}]\n",
         path.display()
@@ -80,100 +83,130 @@ pub struct Value {
     pub time: i64,
     /// As the file's text says.
     pub value: f64,
+    /// Its row begins before an earlier row of its turbine ends.
+    pub late: bool,
 }
 
-/// All values of both files.
-#[derive(Clone, Debug, Default)]
+/// A file that is replayed, and what must come of it.
+#[derive(Clone, Debug)]
 pub struct Expected {
-    /// In the order of the files.
+    /// How the report calls it.
+    pub name: String,
+    /// The gateway that reads it, and nothing else; its turbines are the file's alone.
+    pub gateway: Gateway,
+    /// In the order of the file.
     pub values: Vec<Value>,
-    /// Rows whose time is not after that of the row before (of the same turbine).
-    pub rows_back_in_time: u64,
-}
-
-impl Expected {
-    /// Reads both files.
-    pub fn read(data: &Path) -> Result<Self> {
-        let mut expected = Self::default();
-        let homer = homer_path(data);
-        expected
-            .homer(&text(&homer)?)
-            .with_context(|| homer.display().to_string())?;
-        let machine = machine_path(data);
-        expected
-            .machine(&text(&machine)?)
-            .with_context(|| machine.display().to_string())?;
-        Ok(expected)
-    }
-
-    fn homer(&mut self, text: &str) -> Result<()> {
-        let (names, rows) = table(text)?;
-        let at = |name: &str| {
-            let found = names.iter().position(|n| *n == name);
-            found.with_context(|| format!("no column {name}"))
-        };
-        let (turbine, time) = (at("TurbineName")?, at("TimeStamp_StartFormat")?);
-        for row in rows {
-            let when = calendar::parse(row[time]).context("a time")?;
-            for (column, channel) in HOMER_COLUMNS {
-                let field = row[at(column)?];
-                if !field.is_empty() {
-                    self.values.push(Value {
-                        turbine: row[turbine].to_owned(),
-                        channel: channel.to_owned(),
-                        time: when,
-                        value: field.parse()?,
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn machine(&mut self, text: &str) -> Result<()> {
-        let (names, rows) = table(text)?;
-        ensure!(names == ["timestamp", "value"], "columns {names:?}");
-        let mut latest = i64::MIN;
-        for row in rows {
-            let time = calendar::parse(row[0]).context("a time")?;
-            self.rows_back_in_time += u64::from(time <= latest);
-            latest = latest.max(time);
-            self.values.push(Value {
-                turbine: MACHINE.to_owned(),
-                channel: "machine_temperature".to_owned(),
-                time,
-                value: row[1].parse()?,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// The labelled windows of the temperature file, microseconds, both ends included.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Labels {
-    /// In order of time; the last one holds the catastrophic failure.
+    /// Labelled windows, microseconds, both ends included, in order of time; the last one holds the failure. Empty: nothing
+    /// is known about failures.
     pub windows: Vec<(i64, i64)>,
 }
 
-impl Labels {
-    /// Reads them from beside the file.
-    pub fn read(data: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct File {
-            windows: Vec<(String, String)>,
-        }
-        let path = machine_path(data).with_extension("labels.json");
-        let file: File = serde_json::from_str(&text(&path)?)
-            .with_context(|| format!("{} is not as expected", path.display()))?;
-        let window = |(from, to): &(String, String)| -> Option<(i64, i64)> {
-            Some((calendar::parse(from)?, calendar::parse(to)?))
-        };
-        let windows: Option<Vec<_>> = file.windows.iter().map(window).collect();
-        Ok(Self {
-            windows: windows.context("a labelled window without times")?,
-        })
+/// Both files under `data`.
+pub fn read(data: &Path) -> Result<Vec<Expected>> {
+    let (homer, machine) = (homer_path(data), machine_path(data));
+    let turbines = HOMER_TURBINES.map(|t| Turbine::new(t, "scada-10min"));
+    let homer_time = "time_format = \"%Y-%m-%d %H:%M:%S%:z\"\n";
+    Ok(vec![
+        Expected {
+            name: name(&homer),
+            gateway: Gateway::new("GW-SCADA", "scada", turbines.to_vec())
+                .with_source(&scada_source(&homer, homer_time)),
+            values: scada(&text(&homer)?).with_context(|| homer.display().to_string())?,
+            windows: Vec::new(),
+        },
+        Expected {
+            name: name(&machine),
+            gateway: Gateway::new(
+                "GW-MACHINE",
+                "factory",
+                vec![Turbine::new(MACHINE, "machine-temperature")],
+            )
+            .with_source(&machine_source(&machine, MACHINE, 0)),
+            values: temperatures(&text(&machine)?)
+                .with_context(|| machine.display().to_string())?,
+            windows: labels(&machine.with_extension("labels.json"))?,
+        },
+    ])
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Which rows are late.
+#[derive(Default)]
+pub struct Lateness(BTreeMap<String, i64>);
+
+impl Lateness {
+    /// The next row of the file: is it late?
+    pub fn row(&mut self, turbine: &str, time: i64, interval_us: i64) -> bool {
+        let end = self.0.entry(turbine.to_owned()).or_insert(i64::MIN);
+        let late = time < *end;
+        *end = (*end).max(time + interval_us);
+        late
     }
+}
+
+fn scada(text: &str) -> Result<Vec<Value>> {
+    let (names, rows) = table(text)?;
+    let at = |name: &str| {
+        let found = names.iter().position(|n| *n == name);
+        found.with_context(|| format!("no column {name}"))
+    };
+    let (turbine, time) = (at("TurbineName")?, at("TimeStamp_StartFormat")?);
+    let mut lateness = Lateness::default();
+    let mut values = Vec::new();
+    for row in rows {
+        let when = calendar::parse(row[time]).context("a time")?;
+        let late = lateness.row(row[turbine], when, 600_000_000);
+        for (column, channel) in SCADA_COLUMNS {
+            let field = row[at(column)?];
+            if !field.is_empty() {
+                values.push(Value {
+                    turbine: row[turbine].to_owned(),
+                    channel: channel.to_owned(),
+                    time: when,
+                    value: field.parse()?,
+                    late,
+                });
+            }
+        }
+    }
+    Ok(values)
+}
+
+fn temperatures(text: &str) -> Result<Vec<Value>> {
+    let (names, rows) = table(text)?;
+    ensure!(names == ["timestamp", "value"], "columns {names:?}");
+    let mut lateness = Lateness::default();
+    let value = |row: Vec<&str>| -> Result<Value> {
+        let time = calendar::parse(row[0]).context("a time")?;
+        Ok(Value {
+            turbine: MACHINE.to_owned(),
+            channel: "machine_temperature".to_owned(),
+            time,
+            value: row[1].parse()?,
+            late: lateness.row(MACHINE, time, 300_000_000),
+        })
+    };
+    rows.into_iter().map(value).collect()
+}
+
+fn labels(path: &Path) -> Result<Vec<(i64, i64)>> {
+    #[derive(Deserialize)]
+    struct File {
+        windows: Vec<(String, String)>,
+    }
+    let file: File = serde_json::from_str(&text(path)?)
+        .with_context(|| format!("{} is not as expected", path.display()))?;
+    let window = |(from, to): &(String, String)| -> Option<(i64, i64)> {
+        Some((calendar::parse(from)?, calendar::parse(to)?))
+    };
+    let windows: Option<Vec<_>> = file.windows.iter().map(window).collect();
+    windows.context("a labelled window without times")
 }
 
 fn text(path: &Path) -> Result<String> {

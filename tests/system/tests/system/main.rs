@@ -1,5 +1,6 @@
 //! Tests over real processes. One binary, so that those that mostly wait run beside each other.
 
 mod bad_input;
+mod files;
 mod kills;
 mod mosquitto_rights;

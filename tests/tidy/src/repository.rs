@@ -12,6 +12,7 @@ pub const PURE: &[(&str, &str)] = &[
     ("windlass-shared", "shared/src/"),
     ("windlass-edge-core", "edge-agent/core/src/"),
     ("windlass-cloud-core", "cloud-aggregator/core/src/"),
+    ("windlass-fleet-model", "tests/fleet-model/src/"),
 ];
 
 /// A file of the repository.

@@ -2,7 +2,11 @@
 //!
 //! Invariants: bytes that pass are appended unchanged; bytes that do not pass are kept in dead-letter with a reason, and
 //! when their identity is known the turbine's partition is told, so that the seq becomes lost instead of a hole.
-//! Whether event times are too far ahead is not decided here: that needs log time.
+//! Whether event times are too far ahead is not decided here: that needs log time. In which order messages, log and
+//! acknowledgements follow each other is [`order`]'s.
+
+pub mod acks;
+pub mod order;
 
 use windlass_shared::catalogue::{Catalogue, Raw};
 use windlass_shared::id::{GatewayId, RecordId};

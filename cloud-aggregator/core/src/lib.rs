@@ -12,5 +12,7 @@ pub mod fleet;
 pub mod ingest;
 pub mod logtime;
 pub mod output;
+pub mod recovery;
 pub mod task;
 pub mod topic;
+pub mod worker;

@@ -266,6 +266,8 @@ pub enum Reason {
     Detectors,
     /// Its catalogue does not fit the one the turbine's windows were made with.
     Incompatible,
+    /// No loss: a [`LogicChange`], kept where everything is kept that is neither a result nor a reading.
+    Logic,
 }
 
 impl Reason {
@@ -288,7 +290,30 @@ impl Reason {
             Self::Entry => "entry",
             Self::Detectors => "detectors",
             Self::Incompatible => "incompatible",
+            Self::Logic => "logic",
         }
+    }
+}
+
+/// Another version of the logic took over a partition: the bytes of a dead letter with [`Reason::Logic`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogicChange {
+    /// The version that made the outputs before.
+    pub from: u32,
+    /// The version that makes them from here on.
+    pub to: u32,
+    /// First input offset of the new version.
+    pub position: u64,
+}
+
+impl LogicChange {
+    /// JSON.
+    pub fn encode(&self) -> Vec<u8> {
+        json(self)
+    }
+    /// Reads [`LogicChange::encode`]'s bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, OutputError> {
+        from_json("change of logic", bytes)
     }
 }
 

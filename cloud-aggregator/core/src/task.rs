@@ -17,7 +17,7 @@ use crate::admit::stamps_max;
 use crate::detect::{Detectors, Plans};
 use crate::fleet::Fleet;
 use crate::logtime::LogClock;
-use crate::output::Reason;
+use crate::output::{LogicChange, Reason};
 use crate::topic::Topic;
 
 mod dead;
@@ -306,6 +306,18 @@ impl Partition {
         for (id, turbine) in &mut state.turbines {
             f(id, turbine, &moment);
         }
+    }
+
+    /// The chain goes on from here: what was committed counts, not what a replay by another version of the logic made.
+    pub(crate) fn resume_hash(&mut self, hash: [u8; 32]) {
+        self.state.hash = hash;
+    }
+
+    /// Says among the outputs that another version of the logic has taken over.
+    pub(crate) fn announce(&mut self, change: &LogicChange, out: &mut Vec<TaskOutput>) {
+        let output = dead::logic(change, self.state.clock.now());
+        self.state.hash = chain(&self.state.hash, &output);
+        out.push(output);
     }
 
     /// SHA-256 chain over all outputs so far.

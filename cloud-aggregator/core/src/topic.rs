@@ -70,6 +70,19 @@ impl FromStr for Topic {
     }
 }
 
+/// Something to append to the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Where to.
+    pub topic: Topic,
+    /// Which of the topic's partitions.
+    pub partition: u32,
+    /// For example a turbine.
+    pub key: String,
+    /// The bytes.
+    pub value: Vec<u8>,
+}
+
 /// The partition of entries with this key (a turbine's name): the first 8 bytes of its SHA-256, big-endian, modulo the
 /// number of partitions, which is taken as 1 when it is 0.
 pub fn partition_of(key: &str, partitions: u32) -> u32 {

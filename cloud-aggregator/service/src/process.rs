@@ -1,9 +1,9 @@
 //! The process role: one thread a partition around the pure task.
 //!
 //! A thread recovers (see [`recovery`]), then reads what is there, applies it, and commits the outputs with the position
-//! in one log transaction. Invariants: no output is visible without the position that made it; the committed position
-//! carries the hash over all outputs up to it; a setting takes effect only with a snapshot at the position where it does,
-//! so that no replay spans a change.
+//! in one log transaction. When that is due and what it holds is `windlass_cloud_core::worker`'s to say. Invariants: no
+//! output is visible without the position that made it; a setting takes effect only with a snapshot at the position where
+//! it does, so that no replay spans a change.
 
 pub mod recovery;
 pub mod snapshot;
@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use windlass_cloud_core::fleet::Fleet;
-use windlass_cloud_core::task::{LogInput, Partition, TaskOutput, TaskSettings};
+use windlass_cloud_core::recovery::{Recovered, RecoveryError};
+use windlass_cloud_core::task::{LogInput, TaskOutput, TaskSettings};
 use windlass_cloud_core::topic::partition_of;
+use windlass_cloud_core::worker::Worker;
 use windlass_shared::time::MonoTime;
 use windlass_shared::wire::{Control, encode_control};
 
@@ -25,7 +27,6 @@ use crate::log::{
 };
 use crate::metrics::{self, ProcessMetrics, TopicLabel};
 use crate::stop::Stop;
-use recovery::{Progress, RecoveryError};
 use snapshot::{SnapshotError, SnapshotQueue, SnapshotStore};
 
 /// Input of one transaction.
@@ -35,8 +36,6 @@ pub const LIMITS: ReadLimits = ReadLimits {
 };
 /// How long a read may wait: how soon a stop is seen.
 const READ_WAIT: Duration = Duration::from_millis(200);
-/// Positions without outputs are committed this often, µs.
-const POSITION_EVERY_US: u64 = 1_000_000;
 
 /// Why a partition ends. Fatal.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +97,8 @@ pub struct Processor {
     pub snapshot_every: Duration,
     /// Input of one transaction; results do not depend on it.
     pub limits: ReadLimits,
+    /// Version of the logic: `windlass_cloud_core::task::LOGIC_VERSION`.
+    pub logic: u32,
     /// Counters.
     pub metrics: ProcessMetrics,
     /// For the position commits and for measuring.
@@ -105,56 +106,61 @@ pub struct Processor {
 }
 
 /// One partition at work.
-struct Worker<'a> {
+struct Runner<'a> {
     shared: &'a Processor,
     partition: PartitionId,
-    task: Partition,
+    worker: Worker,
     reader: Box<dyn Reader>,
-    /// First offset that is not committed.
-    committed: u64,
-    committed_at: MonoTime,
     snapshot_at: MonoTime,
-    /// Position of the newest snapshot that was asked for.
-    snapshot_position: Option<u64>,
-    outputs: Vec<TaskOutput>,
 }
 
 impl Processor {
     /// Runs one partition on the calling thread until told to stop; ends with a snapshot.
     pub fn run(&self, partition: PartitionId, stop: &Stop) -> Result<(), ProcessError> {
-        let mut worker = self.recover(partition, stop)?;
-        let Some(worker) = worker.as_mut() else {
+        let mut runner = self.recover(partition, stop)?;
+        let Some(runner) = runner.as_mut() else {
             return Ok(());
         };
-        worker.prepare()?;
+        runner.prepare()?;
         while !stop.is_set() {
-            worker.step(READ_WAIT)?;
+            runner.step(READ_WAIT)?;
         }
-        worker.finish()
+        runner.finish()
     }
 
     fn recover(
         &self,
         partition: PartitionId,
         stop: &Stop,
-    ) -> Result<Option<Worker<'_>>, ProcessError> {
+    ) -> Result<Option<Runner<'_>>, ProcessError> {
         let started = self.clock.mono();
-        let recovered =
-            recovery::recover(self, partition, stop).map_err(|source| ProcessError::Recovery {
-                partition: partition.0,
-                source,
-            })?;
-        let Some(recovered) = recovered else {
+        let Some(recovered) = recovery::recover(self, partition, stop)? else {
             return Ok(None);
         };
         let now = self.clock.mono();
+        self.tell(partition, &recovered, now.since_us(started));
+        let input = TopicPartition::new(Topic::Telemetry, partition);
+        let reader = self
+            .log
+            .reader(vec![(input, Offset(recovered.task.position()))])
+            .map_err(|source| log_error(partition, source))?;
+        Ok(Some(Runner {
+            shared: self,
+            partition,
+            worker: Worker::new(recovered, now),
+            reader,
+            snapshot_at: now,
+        }))
+    }
+
+    fn tell(&self, partition: PartitionId, recovered: &Recovered, took_us: u64) {
         let label = metrics::Partition {
             partition: partition.0,
         };
         self.metrics
             .recovery_seconds
             .get_or_create(&label)
-            .set(now.since_us(started) as f64 / 1e6);
+            .set(took_us as f64 / 1e6);
         self.metrics
             .replayed
             .get_or_create(&label)
@@ -164,26 +170,18 @@ impl Processor {
             position = recovered.task.position(),
             snapshot = ?recovered.snapshot,
             replayed = recovered.replayed,
-            ms = now.since_us(started) / 1_000,
+            ms = took_us / 1_000,
             "partition recovered"
         );
-        let input = TopicPartition::new(Topic::Telemetry, partition);
-        let position = recovered.task.position();
-        let reader = self
-            .log
-            .reader(vec![(input, Offset(position))])
-            .map_err(|source| log_error(partition, source))?;
-        Ok(Some(Worker {
-            shared: self,
-            partition,
-            task: recovered.task,
-            reader,
-            committed: position,
-            committed_at: now,
-            snapshot_at: now,
-            snapshot_position: recovered.snapshot,
-            outputs: Vec::new(),
-        }))
+        if let Some(change) = recovered.changed {
+            tracing::warn!(
+                partition = partition.0,
+                position = change.position,
+                before = change.from,
+                now = change.to,
+                "another version of the logic takes over; results up to here stay as they are"
+            );
+        }
     }
 }
 
@@ -205,17 +203,20 @@ pub(crate) fn input(entry: &StoredEntry) -> LogInput<'_> {
     }
 }
 
-impl Worker<'_> {
+impl Runner<'_> {
     /// Brings the configuration into force: settings and farms at once, with a snapshot; detectors through the log.
     fn prepare(&mut self) -> Result<(), ProcessError> {
         let shared = self.shared;
-        let adopted = self
-            .task
-            .adopt(Arc::clone(&shared.settings), Arc::clone(&shared.fleet));
-        let logic_changed = self.progress_differs()?;
-        if adopted || logic_changed {
-            self.snapshot_now()?;
+        // that another version of the logic takes over is said before anything else
+        let changed = self.worker.is_open();
+        if changed {
             self.commit()?;
+        }
+        let adopted = self
+            .worker
+            .adopt(Arc::clone(&shared.settings), Arc::clone(&shared.fleet));
+        if adopted || changed {
+            self.snapshot_now()?;
         }
         if let Some(file) = &shared.detectors {
             self.propose_detectors(file)?;
@@ -223,20 +224,8 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Was the committed position written by another version of the logic?
-    fn progress_differs(&self) -> Result<bool, ProcessError> {
-        let committed = self
-            .shared
-            .log
-            .committed(Group::Process, self.input())
-            .map_err(|e| log_error(self.partition, e))?;
-        Ok(committed
-            .and_then(|c| Progress::parse(&c.meta))
-            .is_some_and(|p| p != Progress::of(&self.task)))
-    }
-
     fn propose_detectors(&self, file: &DetectorFile) -> Result<(), ProcessError> {
-        match self.task.detectors() {
+        match self.worker.task().detectors() {
             Some((version, text)) if version == file.version && text == file.text => return Ok(()),
             Some((in_force, _)) if in_force >= file.version => {
                 return Err(ProcessError::DetectorVersion {
@@ -268,6 +257,12 @@ impl Worker<'_> {
         TopicPartition::new(Topic::Telemetry, self.partition)
     }
 
+    fn label(&self) -> metrics::Partition {
+        metrics::Partition {
+            partition: self.partition.0,
+        }
+    }
+
     /// Reads, applies, commits.
     fn step(&mut self, wait: Duration) -> Result<(), ProcessError> {
         let entries = self
@@ -275,20 +270,15 @@ impl Worker<'_> {
             .poll(self.shared.limits, wait)
             .map_err(|e| log_error(self.partition, e))?;
         for entry in &entries {
-            self.task.apply(&input(entry), &mut self.outputs);
+            self.worker.apply(&input(entry));
         }
-        let label = metrics::Partition {
-            partition: self.partition.0,
-        };
-        let metrics = &self.shared.metrics;
-        metrics
+        self.shared
+            .metrics
             .entries
-            .get_or_create(&label)
+            .get_or_create(&self.label())
             .inc_by(entries.len() as u64);
         let now = self.shared.clock.mono();
-        let moved = self.task.position() > self.committed;
-        let due = now.since_us(self.committed_at) >= POSITION_EVERY_US;
-        if !self.outputs.is_empty() || (moved && due) {
+        if self.worker.is_due(now) {
             self.commit()?;
         }
         let every = self.shared.snapshot_every.as_micros() as u64;
@@ -299,10 +289,11 @@ impl Worker<'_> {
     }
 
     fn commit(&mut self) -> Result<(), ProcessError> {
+        let transaction = self.worker.transaction();
         let partitions = self.shared.log.partitions();
-        let outputs: Vec<NewEntry> = self
+        let outputs: Vec<NewEntry> = transaction
             .outputs
-            .drain(..)
+            .into_iter()
             .map(|o| to_entry(o, self.partition, partitions))
             .collect();
         let metrics = &self.shared.metrics;
@@ -311,14 +302,13 @@ impl Worker<'_> {
             metrics.outputs.get_or_create(&TopicLabel { topic }).inc();
         }
         let started = self.shared.clock.mono();
-        let position = self.task.position();
         self.shared
             .log
             .commit(Commit {
                 group: Group::Process,
                 input: self.input(),
-                next: Offset(position),
-                meta: Progress::of(&self.task).to_text(),
+                next: Offset(transaction.position),
+                meta: transaction.progress.to_text(),
                 outputs,
             })
             .wait()
@@ -329,60 +319,57 @@ impl Worker<'_> {
             .observe(now.since_us(started) as f64 / 1e6);
         metrics
             .position
-            .get_or_create(&metrics::Partition {
-                partition: self.partition.0,
-            })
-            .set(position as i64);
-        self.committed = position;
-        self.committed_at = now;
+            .get_or_create(&self.label())
+            .set(transaction.position as i64);
+        self.worker.committed(now);
         Ok(())
     }
 
-    /// Hands a copy to the snapshot thread. Only committed states become snapshots: recovery looks at or before the
-    /// committed position. False: the thread is busy.
+    /// Hands a copy to the snapshot thread. False: the thread is busy.
     fn offer_snapshot(&mut self) -> Result<bool, ProcessError> {
-        if self.task.position() > self.committed {
+        if self.worker.is_open() {
             self.commit()?;
         }
-        if self.snapshot_position == Some(self.committed) {
+        let Some(state) = self.worker.snapshot() else {
             return Ok(true);
-        }
+        };
         let started = self.shared.clock.mono();
         let offered = self
             .shared
             .snapshot_queue
-            .offer(self.partition, || self.task.clone());
+            .offer(self.partition, || state.clone());
         if offered {
             let pause = self.shared.clock.mono().since_us(started);
             self.shared
                 .metrics
                 .snapshot_pause_seconds
                 .observe(pause as f64 / 1e6);
-            self.snapshot_position = Some(self.committed);
+            self.worker.snapshotted();
         }
         Ok(offered)
     }
 
+    /// Writes one, unless there is one.
     fn snapshot_now(&mut self) -> Result<(), ProcessError> {
+        let Some(state) = self.worker.snapshot() else {
+            return Ok(());
+        };
         self.shared
             .snapshots
-            .write(self.shared.log.as_ref(), self.partition, &self.task)
+            .write(self.shared.log.as_ref(), self.partition, state)
             .map_err(|source| ProcessError::Snapshot {
                 partition: self.partition.0,
                 source,
             })?;
-        self.snapshot_position = Some(self.task.position());
+        self.worker.snapshotted();
         Ok(())
     }
 
     fn finish(&mut self) -> Result<(), ProcessError> {
-        if self.task.position() > self.committed || !self.outputs.is_empty() {
+        if self.worker.is_open() {
             self.commit()?;
         }
-        if self.snapshot_position != Some(self.task.position()) {
-            self.snapshot_now()?;
-        }
-        Ok(())
+        self.snapshot_now()
     }
 }
 

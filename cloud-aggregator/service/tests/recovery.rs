@@ -17,11 +17,12 @@ use windlass_cloud::log::{
     Ticket, Topic, TopicPartition,
 };
 use windlass_cloud::metrics::Metrics;
-use windlass_cloud::process::recovery::{Progress, RecoveryError};
 use windlass_cloud::process::snapshot::{SnapshotStore, queue};
 use windlass_cloud::process::{ProcessError, Processor};
 use windlass_cloud::stop::Stopper;
-use windlass_cloud_core::task::TaskSettings;
+use windlass_cloud_core::output::{DeadLetter, LogicChange, Reason};
+use windlass_cloud_core::recovery::{Progress, RecoveryError};
+use windlass_cloud_core::task::{LOGIC_VERSION, TaskSettings};
 use windlass_shared::id::GatewayId;
 use windlass_shared::time::{SECOND_US, WallTime};
 use windlass_shared::wire::{Control, encode_control, encode_telemetry};
@@ -209,6 +210,7 @@ impl Bench {
                 entries_max: run.entries_max,
                 ..ALL
             },
+            logic: run.logic,
             metrics,
             clock: Clock::start(),
         };
@@ -271,6 +273,7 @@ struct Run {
     entries_max: usize,
     snapshot_every: Duration,
     stops_cleanly: bool,
+    logic: u32,
 }
 
 fn straight() -> Run {
@@ -280,6 +283,7 @@ fn straight() -> Run {
         entries_max: 64,
         snapshot_every: NEVER,
         stops_cleanly: true,
+        logic: LOGIC_VERSION,
     }
 }
 
@@ -306,6 +310,7 @@ fn hard_stops_leave_no_trace_in_the_outputs() {
                     NEVER
                 },
                 stops_cleanly: true,
+                logic: LOGIC_VERSION,
             };
             match bench.run_once(&dir, &run) {
                 Ok(()) => break,
@@ -426,4 +431,69 @@ fn a_log_that_lost_its_start_and_its_snapshots_is_not_guessed_at() {
         ),
         "{e}"
     );
+}
+
+#[test]
+fn another_version_of_the_logic_says_so_once_and_goes_on() {
+    let bench = Bench::new();
+    let dir = bench.fresh("straight");
+    bench.run_once(&dir, &straight()).expect("done");
+    let before = Bench::outputs(&dir);
+    let next = Run {
+        logic: LOGIC_VERSION + 1,
+        ..straight()
+    };
+    // dies after the commit that says so, before its snapshot; then twice with nothing to do; then without snapshots
+    let dies = Run {
+        commits: 0,
+        dies_after: true,
+        ..next
+    };
+    bench.run_once(&dir, &dies).expect_err("dies");
+    for _ in 0..2 {
+        bench.run_once(&dir, &next).expect("goes on");
+    }
+    for file in snapshot_files(&dir) {
+        std::fs::remove_file(file).expect("remove");
+    }
+    {
+        let tick = NewEntry {
+            to: INPUT,
+            key: String::new(),
+            value: encode_control(&Control::Tick),
+        };
+        let log = open(&dir, &Arc::default());
+        log.append(vec![tick]).wait().expect("append");
+    }
+    bench
+        .run_once(&dir, &next)
+        .expect("from the start of the log");
+    let mut after = Bench::outputs(&dir);
+    let mut said = Vec::new();
+    after.entries.retain(|(topic, _, bytes)| {
+        let letter = DeadLetter::decode(bytes).ok();
+        let letter =
+            letter.filter(|l| *topic == Topic::DeadLetter && l.meta.reason == Reason::Logic);
+        let change = letter.map(|l| LogicChange::decode(&l.bytes).expect("a change"));
+        said.extend(change);
+        change.is_none()
+    });
+    let change = LogicChange {
+        from: LOGIC_VERSION,
+        to: LOGIC_VERSION + 1,
+        position: before.progress.next.0,
+    };
+    assert_eq!(said, [change]);
+    for topic in Topic::ALL {
+        let of = |all: &Outputs| -> Vec<_> {
+            let of = all.entries.iter().filter(|e| e.0 == topic);
+            of.cloned().collect()
+        };
+        assert!(of(&after).starts_with(&of(&before)), "{topic}");
+    }
+    let progress = Progress::parse(&after.progress.meta).expect("ours");
+    assert_eq!(after.progress.next.0, change.position + 1);
+    let since = progress.since.expect("a change");
+    assert_eq!((progress.logic, since.from), (change.to, change.from));
+    assert_eq!(since.position, change.position);
 }

@@ -6,9 +6,12 @@
 //! - clock: steps forward and back;
 //! - network: a message is dropped, delayed, duplicated, reordered; a session is lost; an acknowledgement is lost; a broker
 //!   acknowledges and then forgets;
-//! - ingest: killed between the log's append and the acknowledgement;
+//! - ingest: killed before the log's append, or between it and the acknowledgement; an append that fails, or that is done
+//!   and answered with a failure;
 //! - log: its clock jumps; a failover loses the tail that was not mirrored;
-//! - partition task: killed at any moment; a snapshot is lost or cannot be read; a second owner works for a while;
+//! - partition task: killed at any moment, before its transaction or before the log's answer to it; a snapshot is lost,
+//!   damaged, of another layout, or newer than what is committed; a second owner works for a while; another version of
+//!   the logic takes over;
 //! - sinks: killed between writing and committing.
 //!
 //! A set of seeds in which one of these never happened proves nothing about it: [`Counts`] says what did.
@@ -51,16 +54,20 @@ pub enum Fault {
     AckDropped,
     /// A byte of a message is changed on the way.
     Corrupted,
-    /// Ingest ends after the log's append and before the acknowledgement.
+    /// Ingest ends after the log's append and before the acknowledgement, or before the append.
     IngestKilled,
+    /// An append fails, or is answered with a failure although it is done.
+    AppendFailed,
     /// The log's clock jumps ahead for a moment.
     LogClockJump,
     /// The log loses its unmirrored tail.
     LogTailLost,
     /// The partition task ends without warning.
     TaskKilled,
-    /// The newest snapshot is unreadable.
+    /// The newest snapshot is gone or unreadable.
     SnapshotLost,
+    /// Another version of the logic takes a partition over.
+    LogicChanged,
     /// Two owners of one partition.
     Zombie,
     /// A sink ends between writing and committing.
@@ -69,7 +76,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::AgentKilled,
         Self::CommitFailed,
         Self::Evicted,
@@ -86,10 +93,12 @@ impl Fault {
         Self::AckDropped,
         Self::Corrupted,
         Self::IngestKilled,
+        Self::AppendFailed,
         Self::LogClockJump,
         Self::LogTailLost,
         Self::TaskKilled,
         Self::SnapshotLost,
+        Self::LogicChanged,
         Self::Zombie,
         Self::SinkKilled,
     ];

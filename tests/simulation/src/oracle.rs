@@ -5,10 +5,65 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sha2::{Digest, Sha256};
+use windlass_cloud_core::output::{DeadLetter, LogicChange, Reason, hex};
+use windlass_cloud_core::topic::Topic;
 use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
 use windlass_shared::record::{Batch, Body, Record};
 use windlass_shared::time::{EventTime, MINUTE_US};
 use windlass_shared::wire;
+
+use crate::cloud::Log;
+
+/// The visible outputs of a partition, held against what is committed beside them: their hash, and one word for each
+/// change of the logic.
+pub fn check_outputs(log: &Log) -> Result<(), String> {
+    let mut hash = [0_u8; 32];
+    let mut said = Vec::new();
+    for output in &log.outputs {
+        let mut next = Sha256::new();
+        next.update(hash);
+        for part in [
+            output.topic.as_str().as_bytes(),
+            output.key.as_bytes(),
+            &output.bytes,
+        ] {
+            next.update((part.len() as u64).to_le_bytes());
+            next.update(part);
+        }
+        hash = next.finalize().into();
+        if output.topic == Topic::DeadLetter {
+            let letter = DeadLetter::decode(&output.bytes).map_err(|e| e.to_string())?;
+            if letter.meta.reason == Reason::Logic {
+                said.push(LogicChange::decode(&letter.bytes).map_err(|e| e.to_string())?);
+            }
+        }
+    }
+    let changes: Vec<LogicChange> = log
+        .commits
+        .windows(2)
+        .filter(|w| w[0].progress.logic != w[1].progress.logic)
+        .map(|w| LogicChange {
+            from: w[0].progress.logic,
+            to: w[1].progress.logic,
+            position: w[0].position,
+        })
+        .collect();
+    if said != changes {
+        return Err(format!(
+            "the logic changed {changes:?}, the outputs say {said:?}"
+        ));
+    }
+    match log.commits.last() {
+        Some(last) if last.progress.outputs != hex(&hash) => Err(format!(
+            "the outputs up to {} have the hash {}, committed is {}",
+            last.position,
+            hex(&hash),
+            last.progress.outputs
+        )),
+        _ => Ok(()),
+    }
+}
 
 /// A record that was durable on a gateway.
 #[derive(Clone, Debug)]
@@ -114,11 +169,26 @@ impl Ledger {
             })
     }
 
-    /// The disk that held these is gone.
+    /// The disk that held these is gone, and with a Gap the word of what had been evicted before.
     pub fn erased<'a>(&mut self, ids: impl Iterator<Item = &'a RecordId>) {
         for id in ids {
-            if let Some(e) = self.entries.get_mut(id) {
-                e.erased = true;
+            let Some(e) = self.entries.get_mut(id) else {
+                continue;
+            };
+            e.erased = true;
+            let Body::Gap(gap) = &e.record.body else {
+                continue;
+            };
+            let (epoch, ranges) = (gap.epoch, gap.ranges.clone());
+            for seq in ranges.iter().flat_map(|r| r.seqs.first.0..=r.seqs.last.0) {
+                let evicted = RecordId {
+                    turbine: id.turbine.clone(),
+                    epoch,
+                    seq: Seq(seq),
+                };
+                if let Some(e) = self.entries.get_mut(&evicted) {
+                    e.erased = true;
+                }
             }
         }
     }

@@ -4,6 +4,7 @@
 //! work must drain in bounded virtual time, or the run names who is stuck.
 
 mod edge;
+mod ingest;
 mod log;
 
 use std::sync::Arc;
@@ -11,9 +12,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::task::TaskSettings;
+use windlass_cloud_core::topic::Entry;
 use windlass_edge_core::{CommitBatch, Input, LoadRequest, RowLevel};
-use windlass_shared::id::RecordId;
-use windlass_shared::time::SECOND_US;
+use windlass_shared::time::{MonoTime, SECOND_US};
 
 use crate::cloud::{Log, Task};
 use crate::faults::{Counts, Rates};
@@ -58,11 +59,16 @@ enum Event {
     Connected(usize, u64),
     LinkBack(usize),
     Start(usize),
-    /// A message reaches ingest.
+    /// A message reaches the broker.
     Up {
         topic: String,
         payload: Arc<[u8]>,
     },
+    /// Ingest has taken what waits: the batch is closed.
+    Close(u64),
+    /// The log has done, or not done, what ingest asked for.
+    Appended(u64, Vec<Entry>),
+    IngestStart,
     Down(usize, u64, Vec<u8>),
     Tick,
     Mirror,
@@ -89,9 +95,11 @@ pub struct World {
     log_jump_until: u64,
     trace: Sha256,
     outcome: Outcome,
+    /// Version of the logic that the next owner has, by partition.
+    logic: Vec<u32>,
     /// Downlink outputs already sent, by partition.
     downlinked: Vec<usize>,
-    refused_by_ingest: std::collections::BTreeSet<RecordId>,
+    ingest: ingest::Ingest,
 }
 
 /// A violation of what must hold, in words.
@@ -135,9 +143,11 @@ impl World {
             settings.windows.open_bytes_max = 0;
         }
         let n = PARTITIONS as usize;
+        let mirrored = rates.below(2) == 0;
         let mut world = Self {
             heap: Heap::new(),
-            mirrored: rates.below(2) == 0,
+            mirrored,
+            ingest: ingest::Ingest::new(rates.below(2) == 0),
             rates,
             sinks: Sinks::new(n, fleet.clone(), settings.skew_max_us),
             fleet,
@@ -156,8 +166,8 @@ impl World {
             log_jump_until: 0,
             trace: Sha256::new(),
             outcome: Outcome::default(),
+            logic: vec![1; n],
             downlinked: vec![0; n],
-            refused_by_ingest: std::collections::BTreeSet::new(),
         };
         for g in 0..world.gateways.len() {
             world.heap.after(1_000 * (g as u64 + 1), Event::Start(g));
@@ -169,6 +179,7 @@ impl World {
             world.heap.after(10_000, Event::Owner(p));
             world.heap.after(30_000_000, Event::Snapshot(p));
         }
+        world.heap.after(0, Event::IngestStart);
         for event in [Event::Tick, Event::Mirror, Event::Sink, Event::Weather] {
             world.heap.after(1_000_000, event);
         }
@@ -281,16 +292,22 @@ impl World {
                 Ok(())
             }
             Event::Start(g) => self.start(g),
-            Event::Up { topic, payload } => self.ingest(&topic, &payload),
+            Event::Up { topic, payload } => {
+                self.broker(topic, payload);
+                Ok(())
+            }
+            Event::Close(life) => self.close(life),
+            Event::Appended(life, entries) => self.appended(life, entries),
+            Event::IngestStart => {
+                self.ingest_start();
+                Ok(())
+            }
             Event::Down(g, session, bytes) => self.down(g, session, &bytes),
             Event::Tick => {
                 self.tick();
                 Ok(())
             }
-            Event::Mirror => {
-                self.mirror();
-                Ok(())
-            }
+            Event::Mirror => self.mirror(),
             Event::Work(p) => self.work(p),
             Event::Owner(p) => self.take_over(p),
             Event::Snapshot(p) => {
@@ -302,12 +319,19 @@ impl World {
         }
     }
 
+    fn mono(&self) -> MonoTime {
+        MonoTime(self.heap.now())
+    }
+
     fn alive(&self, g: usize, life: u64) -> bool {
         self.gateways[g].life == life && self.gateways[g].core.is_some()
     }
 
     fn finish(mut self) -> Result<Outcome, String> {
         self.ledger.check_stamps()?;
+        for (p, log) in self.logs.iter().enumerate() {
+            crate::oracle::check_outputs(log).map_err(|e| format!("partition {p}: {e}"))?;
+        }
         for p in 0..self.logs.len() {
             self.sinks.drain(p, &self.logs[p])?;
         }
@@ -322,7 +346,7 @@ impl World {
             logs: &self.logs,
             sinks: &self.sinks,
             disks: self.gateways.iter().map(|g| &g.disk).collect(),
-            refused_by_ingest: &self.refused_by_ingest,
+            refused_by_ingest: &self.refused_by_ingest()?,
             replaced: &lossy,
             fleet: &self.fleet,
         })?;
@@ -332,8 +356,9 @@ impl World {
         outcome.lost = self.ledger.gaps.len();
         outcome.virtual_us = self.heap.now();
         for log in &self.logs {
-            self.trace
-                .update(log.commits.last().map_or([0; 32], |c| c.hash));
+            if let Some(last) = log.commits.last() {
+                self.trace.update(last.progress.to_text());
+            }
         }
         outcome.trace = self.trace.finalize().into();
         Ok(outcome)

@@ -8,7 +8,7 @@ use windlass_shared::wire;
 use super::turbine::Moment;
 use super::{LogInput, TaskOutput};
 use crate::ingest::readings_of;
-use crate::output::{DeadLetter, DeadLetterMeta, Reason, hex};
+use crate::output::{DeadLetter, DeadLetterMeta, LogicChange, Reason, hex};
 use crate::topic::Topic;
 
 /// Bytes of a detail text.
@@ -66,6 +66,29 @@ pub(super) fn record(
         log_time: Some(moment.now),
     };
     output(id.turbine.to_string(), meta, bytes)
+}
+
+/// Another version of the logic has taken over.
+pub(super) fn logic(change: &LogicChange, now: LogTime) -> TaskOutput {
+    let bytes = change.encode();
+    let meta = DeadLetterMeta {
+        stage: "task".to_owned(),
+        reason: Reason::Logic,
+        detail: format!(
+            "logic version {} takes over from version {} at position {}: results before it stay as they are",
+            change.to, change.from, change.position
+        ),
+        gateway: None,
+        turbine: None,
+        epoch: None,
+        seq: None,
+        readings: None,
+        sha256: hex(&wire::hash(&bytes).0),
+        mqtt_topic: None,
+        position: Some(change.position),
+        log_time: (now != LogTime::MIN).then_some(now),
+    };
+    output(String::new(), meta, &bytes)
 }
 
 fn output(key: String, mut meta: DeadLetterMeta, bytes: &[u8]) -> TaskOutput {

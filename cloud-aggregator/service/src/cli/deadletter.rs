@@ -3,12 +3,11 @@
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use windlass_cloud_core::output::DeadLetter;
+use windlass_cloud_core::output::{DeadLetter, hex};
 
 use crate::config::Config;
 use crate::log::sqlite::SqliteView;
 use crate::log::{Offset, PartitionId, ReadLimits, StoredEntry, Topic, TopicPartition};
-use crate::process::recovery::hex;
 
 /// Read at a time.
 const LIMITS: ReadLimits = ReadLimits {

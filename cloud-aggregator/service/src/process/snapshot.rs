@@ -11,7 +11,6 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
-use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::task::Partition;
 
 use crate::causes::Causes;
@@ -85,7 +84,7 @@ impl SnapshotStore {
     }
 
     /// Positions of the snapshots there are, newest first.
-    fn positions(&self, partition: PartitionId) -> Result<Vec<u64>, SnapshotError> {
+    pub fn positions(&self, partition: PartitionId) -> Result<Vec<u64>, SnapshotError> {
         let folder = self.folder(partition);
         let listed = self
             .runtime
@@ -103,53 +102,8 @@ impl SnapshotStore {
         Ok(found)
     }
 
-    /// The newest usable state at or before `committed`. One that cannot be used is said in the log and passed over.
-    pub fn newest(
-        &self,
-        partition: PartitionId,
-        committed: u64,
-        fleet: &Arc<Fleet>,
-    ) -> Option<(Partition, u64)> {
-        let positions = match self.positions(partition) {
-            Ok(positions) => positions,
-            Err(e) => {
-                tracing::error!(partition = partition.0, error = %Causes(&e), "no snapshot can be listed");
-                return None;
-            }
-        };
-        for position in positions.into_iter().filter(|p| *p <= committed) {
-            match self.restore(partition, position, fleet) {
-                Ok(task) => return Some((task, position)),
-                Err(e) => {
-                    tracing::error!(partition = partition.0, position, error = %Causes(&e), "snapshot passed over");
-                }
-            }
-        }
-        None
-    }
-
-    fn restore(
-        &self,
-        partition: PartitionId,
-        position: u64,
-        fleet: &Arc<Fleet>,
-    ) -> Result<Partition, SnapshotError> {
-        let path = self.path(partition, position);
-        let state = self.read(partition, position)?;
-        let damaged = |what: String| SnapshotError::Damaged {
-            path: path.to_string(),
-            what,
-        };
-        let task =
-            Partition::restore(&state, Arc::clone(fleet)).map_err(|e| damaged(e.to_string()))?;
-        if task.position() != position {
-            return Err(damaged(format!("the state is at {}", task.position())));
-        }
-        Ok(task)
-    }
-
     /// The state's bytes, checked.
-    fn read(&self, partition: PartitionId, position: u64) -> Result<Vec<u8>, SnapshotError> {
+    pub fn read(&self, partition: PartitionId, position: u64) -> Result<Vec<u8>, SnapshotError> {
         let path = self.path(partition, position);
         let bytes = self
             .runtime

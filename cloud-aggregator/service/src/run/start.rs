@@ -6,6 +6,7 @@ use std::sync::Arc;
 use object_store::local::LocalFileSystem;
 use prometheus_client::registry::Registry;
 use windlass_cloud_core::cut::CutSettings;
+use windlass_cloud_core::task::LOGIC_VERSION;
 
 use super::{Context, Event, Role, RunError, Running};
 use crate::broker;
@@ -104,6 +105,7 @@ fn start_process(context: &Context, running: &mut Running) -> Result<(), RunErro
         detectors: config.detectors.clone(),
         snapshot_every: config.snapshot_every,
         limits: process::LIMITS,
+        logic: LOGIC_VERSION,
         metrics: context.metrics.process.clone(),
         clock: context.clock,
     });

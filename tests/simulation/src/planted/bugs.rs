@@ -27,6 +27,22 @@ pub const BUGS: &[Bug] = &[
         ],
     },
     Bug {
+        name: "acknowledged before the log has it (while the append is under way)",
+        changes: &[(
+            "cloud-aggregator/core/src/ingest/order.rs",
+            "        self.asked = Some(batch);",
+            "        self.asked = Some(Batch::new());\n        batch.release(self.level, out);",
+        )],
+    },
+    Bug {
+        name: "acknowledged before the log has it (although the append failed)",
+        changes: &[(
+            "cloud-aggregator/core/src/ingest/order.rs",
+            "                self.halted = true;",
+            "                self.halted = true;\n                batch.release(self.level, out);",
+        )],
+    },
+    Bug {
         name: "acknowledged before the log has it (the broker's PUBACK is believed)",
         changes: &[
             (
@@ -89,9 +105,9 @@ pub const BUGS: &[Bug] = &[
     Bug {
         name: "outputs repeated after recovery",
         changes: &[(
-            "tests/simulation/src/cloud.rs",
-            "        discarded.clear();\n    }",
-            "    }\n    log.outputs.extend(discarded);",
+            "cloud-aggregator/core/src/recovery.rs",
+            "            self.scratch.clear();",
+            "            self.outputs.append(&mut self.scratch);",
         )],
     },
     Bug {

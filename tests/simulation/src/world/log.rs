@@ -1,98 +1,22 @@
-//! The cloud's side of the world: ingest, the log and its mirror, owners of partitions, sinks.
+//! The cloud's side of the world: the log and its mirror, owners of partitions, sinks.
 
 use sha2::Digest;
-use windlass_cloud_core::ingest::{Checked, check};
-use windlass_cloud_core::output::FeatureRow;
-use windlass_cloud_core::topic::{Topic, partition_of};
+use windlass_cloud_core::output::{FeatureRow, hex};
+use windlass_cloud_core::topic::Topic;
 use windlass_shared::id::{GatewayId, RecordId, Seq, SeqRange};
-use windlass_shared::time::{SECOND_US, WallTime};
 use windlass_shared::window::Status;
 use windlass_shared::wire::{self, Ack, AckLevel, Control, Downlink, Logged};
 
-use super::{Check, Event, PARTITIONS, World};
-use crate::cloud::{LogEntry, recover};
+use super::{Check, Event, World};
+use crate::cloud::recover;
 use crate::faults::Fault;
-use crate::gateway::BASE_US;
 
 impl World {
-    pub(super) fn append(&mut self, p: usize, key: &str, value: Vec<u8>) {
-        let jump = if self.heap.now() < self.log_jump_until {
-            7_200 * SECOND_US
-        } else {
-            0
-        };
-        let time = WallTime(BASE_US + self.heap.now() as i64 + jump);
-        self.trace.update(&value);
-        self.logs[p].entries.push(LogEntry {
-            time,
-            writer: 1,
-            key: key.to_owned(),
-            value,
-        });
-    }
-
-    pub(super) fn ingest(&mut self, topic: &str, payload: &[u8]) -> Check {
-        let (gateway, id, verdict) = match check(&self.fleet, topic, payload) {
-            Checked::Accept(a) => {
-                let p = partition_of(a.id.turbine.as_str(), PARTITIONS) as usize;
-                self.append(p, a.id.turbine.as_str(), a.logged);
-                (a.gateway, a.id, None)
-            }
-            Checked::Refuse(r) => {
-                let (Some(gateway), Some(id)) = (r.gateway.clone(), r.id.clone()) else {
-                    return Err(format!(
-                        "a record of the fleet was refused without an identity: {}",
-                        r.detail
-                    ));
-                };
-                let p = partition_of(id.turbine.as_str(), PARTITIONS) as usize;
-                if let Some(control) = r.control {
-                    self.append(p, id.turbine.as_str(), control);
-                }
-                self.refused_by_ingest.insert(id.clone());
-                (gateway, id, Some(r.detail))
-            }
-        };
-        if self.rates.strikes(Fault::IngestKilled, 0.002) {
-            return Ok(());
-        }
-        let level = if self.mirrored {
-            AckLevel::Logged
-        } else {
-            AckLevel::Safe
-        };
-        self.send_ack(&gateway, &id, level, verdict);
-        Ok(())
-    }
-
-    pub(super) fn send_ack(
-        &mut self,
-        gateway: &GatewayId,
-        id: &RecordId,
-        level: AckLevel,
-        verdict: Option<String>,
-    ) {
-        let ack = Ack {
-            turbine: id.turbine.clone(),
-            epoch: id.epoch,
-            ranges: vec![SeqRange::one(id.seq)],
-            level,
-            verdicts: verdict.into_iter().map(|v| (id.seq, v)).collect(),
-        };
-        self.send_down(
-            gateway,
-            &Downlink {
-                acks: vec![ack],
-                ..Downlink::default()
-            },
-        );
-    }
-
     /// The mirror catches up; what it has is safe. Sometimes the log fails over to it.
-    pub(super) fn mirror(&mut self) {
+    pub(super) fn mirror(&mut self) -> Check {
         self.heap.after(20_000_000, Event::Mirror);
         if !self.mirrored {
-            return;
+            return Ok(());
         }
         for p in 0..self.logs.len() {
             if self.rates.strikes(Fault::LogTailLost, 0.002) {
@@ -118,9 +42,21 @@ impl World {
                 }
             }
             for (gateway, id) in safe {
-                self.send_ack(&gateway, &id, AckLevel::Safe, None);
+                let ack = Ack {
+                    turbine: id.turbine,
+                    epoch: id.epoch,
+                    ranges: vec![SeqRange::one(id.seq)],
+                    level: AckLevel::Safe,
+                    verdicts: Vec::new(),
+                };
+                let message = Downlink {
+                    acks: vec![ack],
+                    ..Downlink::default()
+                };
+                self.acknowledge(&gateway, &message)?;
             }
         }
+        Ok(())
     }
 
     pub(super) fn tick(&mut self) {
@@ -132,7 +68,20 @@ impl World {
 
     pub(super) fn take_over(&mut self, p: usize) -> Check {
         let was_idle = self.tasks[p].is_none();
-        let task = recover(&mut self.logs[p], &self.settings, &self.fleet)?;
+        if self.rates.strikes(Fault::LogicChanged, 0.1) {
+            self.logic[p] += 1;
+        }
+        let piece = 1 + self.rates.below(700) as usize;
+        let now = self.mono();
+        let task = recover(
+            &mut self.logs[p],
+            self.logic[p],
+            &self.settings,
+            &self.fleet,
+            now,
+            piece,
+        )
+        .map_err(|e| format!("partition {p}: {e}"))?;
         self.tasks[p] = Some(task);
         if was_idle {
             self.heap.after(1_000, Event::Work(p));
@@ -146,9 +95,10 @@ impl World {
         };
         let max = 1 + self.rates.below(400) as usize;
         task.step(&self.logs[p], max);
-        if self.rates.strikes(Fault::TaskKilled, 0.000_5) {
-            let delay = 500_000 + self.rates.below(30_000_000);
-            self.heap.after(delay, Event::Owner(p));
+        let now = self.mono();
+        let killed = self.rates.strikes(Fault::TaskKilled, 0.000_5);
+        if killed && self.rates.below(2) == 0 {
+            self.owner_later(p);
             return Ok(());
         }
         if self.rates.strikes(Fault::Zombie, 0.000_5) {
@@ -157,13 +107,25 @@ impl World {
             self.heap.after(1_000_000, Event::Owner(p));
             return Ok(());
         }
-        let rows = task
-            .commit(&mut self.logs[p])
-            .map_err(|_| format!("the newest owner of partition {p} was fenced"))?;
-        self.tasks[p] = Some(task);
+        let mut rows = Vec::new();
+        if task.worker.is_due(now) {
+            rows = task
+                .commit(&mut self.logs[p], now)
+                .map_err(|_| format!("the newest owner of partition {p} was fenced"))?;
+        }
         for row in &rows {
+            // a result stands or falls with what was there when it was made
+            self.logs[p].advance(row.position as usize + 1);
             self.visible(p, row)?;
         }
+        let position = self.logs[p].position() as usize;
+        self.logs[p].advance(position);
+        if killed {
+            // the log has it, but the process never learns it
+            self.owner_later(p);
+            return self.downlink(p);
+        }
+        self.tasks[p] = Some(task);
         self.downlink(p)?;
         self.zombie(p)?;
         let delay = 20_000 + self.rates.below(1_500_000);
@@ -171,19 +133,29 @@ impl World {
         Ok(())
     }
 
+    fn owner_later(&mut self, p: usize) {
+        let delay = 500_000 + self.rates.below(30_000_000);
+        self.heap.after(delay, Event::Owner(p));
+    }
+
     pub(super) fn zombie(&mut self, p: usize) -> Check {
         let Some(mut zombie) = self.zombies[p].take() else {
             return Ok(());
         };
         zombie.step(&self.logs[p], 300);
-        let position = zombie.state.position();
-        let same = self.logs[p].commits.iter().find(|c| c.position == position);
-        if same.is_some_and(|c| c.hash != zombie.state.output_hash()) {
+        let state = zombie.worker.task();
+        let position = state.position();
+        let same = |c: &&crate::cloud::Committed| {
+            c.position == position && c.progress.logic == zombie.logic
+        };
+        let same = self.logs[p].commits.iter().find(same);
+        if same.is_some_and(|c| c.progress.outputs != hex(&state.output_hash())) {
             return Err(format!(
                 "two owners of partition {p} made different outputs up to {position}"
             ));
         }
-        match zombie.commit(&mut self.logs[p]) {
+        let now = self.mono();
+        match zombie.commit(&mut self.logs[p], now) {
             Err(_) => Ok(()),
             Ok(_) => Err(format!("a fenced owner of partition {p} could commit")),
         }
@@ -249,19 +221,29 @@ impl World {
     pub(super) fn snapshot(&mut self, p: usize) {
         let delay = 60_000_000 + self.rates.below(600_000_000);
         self.heap.after(delay, Event::Snapshot(p));
-        if let Some(task) = &self.tasks[p]
-            && task.pending.is_empty()
-        {
-            let bytes = task.state.snapshot();
-            self.logs[p].snapshots.push((task.state.position(), bytes));
-            if self.rates.strikes(Fault::SnapshotLost, 0.05)
-                && let Some((_, bytes)) = self.logs[p].snapshots.last_mut()
-            {
-                bytes.truncate(bytes.len() / 2);
+        let Some(task) = &mut self.tasks[p] else {
+            return;
+        };
+        let Some(state) = task.worker.snapshot() else {
+            return;
+        };
+        let (at, mut bytes) = (state.position(), state.snapshot());
+        task.worker.snapshotted();
+        if self.rates.strikes(Fault::SnapshotLost, 0.05) {
+            match self.rates.below(4) {
+                0 => return,
+                1 => bytes.truncate(bytes.len() / 2),
+                // of another layout
+                2 => bytes[4] ^= 0x7f,
+                _ => {
+                    let middle = bytes.len() / 2;
+                    bytes[middle] ^= 1;
+                }
             }
-            if self.logs[p].snapshots.len() > 4 {
-                self.logs[p].snapshots.remove(0);
-            }
+        }
+        self.logs[p].snapshots.push((at, bytes));
+        if self.logs[p].snapshots.len() > 4 {
+            self.logs[p].snapshots.remove(0);
         }
     }
 

@@ -110,6 +110,15 @@ pub struct ServeMetrics {
     pub latency_event_seconds: Histogram,
 }
 
+/// What the log may let go of, and what recovery needs of it.
+#[derive(Clone, Debug)]
+pub struct RetentionMetrics {
+    /// Age of the oldest entry that recovery from the second-newest verified snapshot needs.
+    pub needed_age: Family<Partition, Seconds>,
+    /// 1 while the configured age comes near it.
+    pub near_snapshot: Family<Partition, Gauge>,
+}
+
 /// All of them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -125,6 +134,8 @@ pub struct Metrics {
     pub lake: LakeMetrics,
     /// Log entries deleted by retention, by topic.
     pub trimmed: Family<TopicLabel, Counter>,
+    /// Retention.
+    pub retention: RetentionMetrics,
 }
 
 impl Metrics {
@@ -148,6 +159,7 @@ impl Metrics {
                 "Log entries deleted by retention",
                 Family::default(),
             ),
+            retention: retention(registry.sub_registry_with_prefix("retention")),
         }
     }
 }
@@ -275,6 +287,23 @@ fn process(r: &mut Registry) -> ProcessMetrics {
             "snapshot_pause",
             "Time a snapshot held its partition",
             seconds(),
+        ),
+    }
+}
+
+fn retention(r: &mut Registry) -> RetentionMetrics {
+    RetentionMetrics {
+        needed_age: register_seconds(
+            r,
+            "needed_age",
+            "Age of the oldest entry that recovery needs",
+            Family::default(),
+        ),
+        near_snapshot: register(
+            r,
+            "near_snapshot",
+            "1 while retention comes near the second-newest verified snapshot",
+            Family::default(),
         ),
     }
 }

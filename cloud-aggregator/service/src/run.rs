@@ -26,7 +26,7 @@ use crate::lake::LakeError;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Log, LogError, NewEntry, PartitionId, Topic, TopicPartition};
 use crate::metrics::Metrics;
-use crate::retention::retain;
+use crate::retention::{retain, watch};
 use crate::stop::{Stop, Stopper};
 
 /// Ticks and retention, s.
@@ -324,12 +324,7 @@ async fn supervise(
             }
             Event::Tick => {}
             Event::Retention => {
-                if let Err(e) = {
-                    let keep_us = context.config.retention.as_micros() as i64;
-                    let older_than = context.clock.wall().plus_us(-keep_us);
-                    let trimmed = &context.metrics.trimmed;
-                    retain(context.log.as_ref(), older_than, trimmed).await
-                } {
+                if let Err(e) = release(context).await {
                     break Err(RunError::Log(e));
                 }
             }
@@ -385,6 +380,15 @@ async fn end(
         None if in_time => Ok(()),
         None => Err(RunError::Stuck(running.names.iter().cloned().collect())),
     }
+}
+
+/// Lets go of what nobody needs, and looks how near that comes to what recovery needs.
+async fn release(context: &Context) -> Result<(), LogError> {
+    let keep_us = context.config.retention.as_micros() as i64;
+    let now = context.clock.wall();
+    let log = context.log.as_ref();
+    retain(log, now.plus_us(-keep_us), &context.metrics.trimmed).await?;
+    watch(log, now, keep_us, &context.metrics.retention).map(drop)
 }
 
 /// One tick a partition: log time goes on in silence.

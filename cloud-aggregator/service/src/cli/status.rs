@@ -4,10 +4,13 @@
 use anyhow::Context as _;
 use serde::Serialize;
 use windlass_cloud_core::output::StatusDoc;
+use windlass_cloud_core::recovery::Progress;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::log::sqlite::SqliteView;
-use crate::log::{Group, PartitionId, Topic, TopicPartition};
+use crate::log::{Group, Offset, PartitionId, Topic, TopicPartition};
+use crate::retention::{Needed, ONE};
 use crate::serve::store::StatusStore;
 
 /// One topic's partition.
@@ -18,6 +21,9 @@ struct PartitionView {
     first: u64,
     end: u64,
     groups: Vec<GroupView>,
+    /// Retention comes near what recovery needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alarm: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,7 +68,13 @@ fn read(config: &Config) -> anyhow::Result<View> {
     let mut partitions = Vec::new();
     for topic in Topic::ALL {
         for p in 0..log.partitions()? {
-            partitions.push(partition(&log, TopicPartition::new(topic, PartitionId(p)))?);
+            let at = TopicPartition::new(topic, PartitionId(p));
+            let mut view = partition(&log, at)?;
+            if topic == Topic::Telemetry {
+                let keep_us = config.retention.as_micros() as i64;
+                view.alarm = needed(&log, at, &view)?.and_then(|n| n.alarm(keep_us));
+            }
+            partitions.push(view);
         }
     }
     let path = config.status_path();
@@ -127,7 +139,43 @@ fn partition(log: &SqliteView, at: TopicPartition) -> anyhow::Result<PartitionVi
         first: first.0,
         end: end.0,
         groups,
+        alarm: None,
     })
+}
+
+/// What recovery needs of the partition, and how old it is.
+fn needed(
+    log: &SqliteView,
+    at: TopicPartition,
+    view: &PartitionView,
+) -> anyhow::Result<Option<Needed>> {
+    let snapshot = view
+        .groups
+        .iter()
+        .find(|g| g.group == Group::Snapshot.as_str());
+    let position = Offset(snapshot.map_or(0, |g| g.next).max(view.first));
+    let mut entries = Vec::new();
+    log.read(at, position, ONE, &mut entries)?;
+    let now = Clock::start().wall();
+    Ok(entries.first().map(|e| Needed {
+        position,
+        age_us: now.0.saturating_sub(e.time.0),
+    }))
+}
+
+/// Where another version of the logic took over.
+fn print_logic(view: &View) {
+    for p in &view.partitions {
+        let process = p.groups.iter().find(|g| g.group == Group::Process.as_str());
+        let progress = process.and_then(|g| Progress::parse(&g.meta));
+        if let Some(since) = progress.as_ref().and_then(|p| p.since.as_ref()) {
+            let now = progress.as_ref().map_or(0, |p| p.logic);
+            println!(
+                "{}-{}: logic version {now} since position {}, version {} before",
+                p.topic, p.partition, since.position, since.from
+            );
+        }
+    }
 }
 
 fn print_text(view: &View) {
@@ -149,6 +197,12 @@ fn print_text(view: &View) {
             p.end,
             groups.join(", ")
         );
+    }
+    print_logic(view);
+    for p in &view.partitions {
+        if let Some(alarm) = &p.alarm {
+            println!("ALARM {}-{}: {alarm}", p.topic, p.partition);
+        }
     }
     println!();
     println!(

@@ -4,6 +4,7 @@
 //! Invariant: what is expected is read from the gateways' outboxes, as they are written; what is found is read from the
 //! lake's files and the status store. Neither goes through the product's own accounting.
 
+pub mod bench_edge;
 pub mod calendar;
 pub mod clock;
 pub mod closing;

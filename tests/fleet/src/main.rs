@@ -1,4 +1,4 @@
-//! `windlass-fleet`: the demo and the replay of real data, as `cargo xtask` starts them.
+//! `windlass-fleet`: the demo, the replay of real data and the agent's benchmark, as `cargo xtask` starts them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use windlass_fleet::{demo, ledger, replay};
+use windlass_fleet::{bench_edge, demo, ledger, replay};
 
 /// Runs small fleets of real processes.
 #[derive(Parser)]
@@ -42,6 +42,12 @@ enum Command {
         #[arg(long)]
         keep: bool,
     },
+    /// An agent with one turbine of 300 channels at 1 Hz: memory, CPU, bytes on the uplink and on the disk, as JSON.
+    BenchEdge {
+        /// How long to measure, minutes.
+        #[arg(long, default_value_t = 2.0)]
+        minutes: f64,
+    },
     /// The rows of an outbox, as the rig reads them from inside a mount namespace.
     #[command(hide = true)]
     Rows {
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
             report,
             keep,
         }),
+        Command::BenchEdge { minutes } => bench_edge::run(minutes),
         Command::Rows { outbox } => rows(&outbox),
         Command::ReplayData { data, keep } => replay::run(&data, keep),
     };

@@ -1,6 +1,7 @@
 //! Tests over real processes. One binary, so that those that mostly wait run beside each other.
 
 mod bad_input;
+mod benchmarks;
 mod files;
 mod kills;
 mod mosquitto_rights;

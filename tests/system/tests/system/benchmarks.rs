@@ -1,0 +1,65 @@
+//! The benchmarks run and say what they are asked for. Small sizes; whether a limit is met is no test's business.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use windlass_fleet::process::built;
+
+fn json(program: &Path, args: &[&str]) -> Value {
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?}: {said}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn number(report: &Value, pointer: &str) -> f64 {
+    let found = report.pointer(pointer).and_then(Value::as_f64);
+    found.unwrap_or_else(|| panic!("no number {pointer} in {report:#}"))
+}
+
+fn positive(report: &Value, names: &[&str]) {
+    for name in names {
+        assert!(number(report, name) > 0.0, "{name} in {report:#}");
+    }
+}
+
+/// At least so many limits, each with what was measured; and who measured.
+fn described(report: &Value, limits: usize) {
+    let found = report["limits"].as_array().expect("a list");
+    assert!(found.len() >= limits, "{report:#}");
+    for limit in found {
+        assert!(number(limit, "/limit") > 0.0 && number(limit, "/measured").is_finite());
+        assert!(limit["name"].is_string() && limit["met"].is_boolean());
+    }
+    assert!(!report["cpu_model"].as_str().expect("a name").is_empty());
+    assert!(!report["method"].is_null() && report["optimised"].is_boolean());
+    assert!(number(report, "/cores") >= 1.0);
+}
+
+#[test]
+fn the_agents_benchmark_names_its_figures() {
+    let report = json(
+        &built("windlass-fleet").expect("built"),
+        &["bench-edge", "--minutes", "0.4"],
+    );
+    positive(
+        &report,
+        &[
+            "/rss_bytes",
+            "/uplink_bytes_per_reading",
+            "/spread/uplink_bytes_per_reading/max",
+            "/readings",
+            "/records",
+            "/measured_s",
+        ],
+    );
+    assert!(number(&report, "/intervals") >= 3.0);
+    // few ticks in few seconds, and a file system in memory writes nothing
+    assert!(number(&report, "/cpu_percent_of_core") >= 0.0);
+    assert!(number(&report, "/flash_bytes_per_day") >= 0.0);
+    described(&report, 4);
+}

@@ -1,6 +1,7 @@
 //! What the kernel says of this process and machine.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -12,6 +13,8 @@ pub(super) fn timed<T>(work: impl FnOnce() -> T) -> anyhow::Result<(T, u64)> {
 }
 
 fn thread_cpu_ns() -> anyhow::Result<u64> {
+    // the kernel adds up what a thread has used when it goes to sleep, and else at its ticks only
+    std::thread::park_timeout(Duration::from_micros(1));
     let path = "/proc/thread-self/schedstat";
     let text = fs::read_to_string(path).context(path)?;
     let first = text.split_whitespace().next().context(path)?;

@@ -41,6 +41,58 @@ fn described(report: &Value, limits: usize) {
 }
 
 #[test]
+fn the_aggregators_benchmark_names_its_figures() {
+    let mut args = vec![
+        "bench",
+        "--json",
+        "--turbines",
+        "2",
+        "--minutes",
+        "2",
+        "--runs",
+        "2",
+    ];
+    args.extend([
+        "--state-turbines",
+        "2",
+        "--state-minutes",
+        "2",
+        "--starts",
+        "1",
+    ]);
+    let report = json(&built("windlass-cloud").expect("built"), &args);
+    positive(
+        &report,
+        &[
+            "/cpu_ns_per_reading",
+            "/cpu_ns_per_reading_by_stage/decode",
+            "/cpu_ns_per_reading_whole_task",
+            "/cpu_ns_per_reading_spread/decode_to_scoring/median",
+            "/baseline_cpu_ns_per_reading/median",
+            "/baseline_ratio",
+            "/bytes_per_reading",
+            "/peak_rss_bytes",
+            "/state_bytes_per_turbine",
+            "/state_bytes_per_turbine_serialised",
+            "/snapshot_pause_ms/max",
+            "/start_to_first_result_ms/median",
+        ],
+    );
+    // differences of two runs: a machine at work may make them negative
+    for stage in ["dedupe_coverage", "panes", "windows", "scoring"] {
+        number(&report, &format!("/cpu_ns_per_reading_by_stage/{stage}"));
+    }
+    number(&report, "/cpu_ns_per_reading_outputs");
+    // 300 channels, most of them once a second, one only on events, some every ten seconds
+    let readings = number(&report, "/readings");
+    assert!(
+        (0.8..1.0).contains(&(readings / (2.0 * 120.0 * 300.0))),
+        "{readings}"
+    );
+    described(&report, 5);
+}
+
+#[test]
 fn the_agents_benchmark_names_its_figures() {
     let report = json(
         &built("windlass-fleet").expect("built"),

@@ -258,8 +258,10 @@ impl Books {
             }
             AgentEvent::DiskFull => {
                 c.commits_disk_full += 1;
-                self.note_error("the disk is full: evicting by class".to_owned());
-                tracing::error!("the disk is full: evicting by class; free space on it");
+                self.note_error("the disk is full: evicting by class, readings wait".to_owned());
+                tracing::error!(
+                    "the disk is full: evicting by class, readings wait; free space on it"
+                );
             }
             AgentEvent::Acked { records } => c.records_acked += records,
             AgentEvent::AckTimeout { records } => {
@@ -401,6 +403,7 @@ impl Books {
                 budget_bytes: config.outbox.bytes_max,
                 free_bytes: view.usage.disk_free,
                 free_min_bytes: config.outbox.free_min_bytes,
+                full: view.disk_full,
             },
             clock: ClockDoc {
                 set: clock::is_set(now.wall),

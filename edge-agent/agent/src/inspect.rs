@@ -249,6 +249,7 @@ pub fn offline_status(config: &Config) -> Result<StatusDoc, InspectError> {
                 .and_then(|dir| procfs::free_bytes(dir).ok())
                 .unwrap_or(0),
             free_min_bytes: config.outbox.free_min_bytes,
+            full: false,
         },
         ..StatusDoc::default()
     })

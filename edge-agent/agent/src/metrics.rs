@@ -80,6 +80,11 @@ fn gauges(registry: &mut Registry, doc: &StatusDoc) {
         some(doc.disk.free_bytes),
     );
     gauge(
+        "disk_full",
+        "1: the last transaction found no room, readings wait in memory",
+        flag(doc.disk.full),
+    );
+    gauge(
         "clock_set",
         "0: the wall clock was never set",
         flag(doc.clock.set),

@@ -121,6 +121,9 @@ pub struct DiskDoc {
     pub free_bytes: u64,
     /// Bytes that stay free there for others.
     pub free_min_bytes: u64,
+    /// The last transaction found no room: readings wait in memory until there is some.
+    #[serde(default)]
+    pub full: bool,
 }
 
 /// The gateway's clock.
@@ -292,6 +295,12 @@ fn render(doc: &StatusDoc, out: &mut String) -> std::fmt::Result {
         bytes(d.free_bytes),
         bytes(d.free_min_bytes)
     )?;
+    if d.full {
+        writeln!(
+            out,
+            "  FULL: readings wait in memory until there is room; free space on this file system"
+        )?;
+    }
     if doc.running {
         render_health(doc, out)?;
     }

@@ -158,8 +158,10 @@ pub struct DiskSettings {
     pub disk_free_min_bytes: u64,
     /// Room to make at once when the outbox may not grow, bytes.
     pub room_bytes: u64,
-    /// A transaction that met a full disk is tried again after so long, microseconds.
+    /// A transaction that met a full disk is tried again after so long, microseconds; twice as long each time.
     pub full_retry_us: u64,
+    /// Longest such wait, microseconds: so much later than there is room again does recording go on at worst.
+    pub full_retry_max_us: u64,
     /// Most rows that one commit evicts.
     pub evict_rows_max: usize,
 }
@@ -171,9 +173,18 @@ impl Default for DiskSettings {
             low_water_permille: 970,
             disk_free_min_bytes: 64 << 20,
             room_bytes: 1 << 20,
-            full_retry_us: 5 * SECOND_US as u64,
+            full_retry_us: SECOND_US as u64,
+            full_retry_max_us: 15 * SECOND_US as u64,
             evict_rows_max: 2048,
         }
+    }
+}
+
+impl DiskSettings {
+    /// How long to wait for room after so many tries in a row before this one, microseconds.
+    pub(crate) fn full_wait_us(&self, tries: u32) -> u64 {
+        let doubled = self.full_retry_us.saturating_mul(1 << tries.min(20));
+        doubled.min(self.full_retry_max_us)
     }
 }
 

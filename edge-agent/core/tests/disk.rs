@@ -183,6 +183,42 @@ fn a_disk_that_others_fill_is_waited_for() {
 }
 
 #[test]
+fn a_disk_without_room_even_for_an_eviction_is_waited_for_and_not_tried_in_a_spin() {
+    let mut w = small(1 << 30);
+    w.settings.disk.room_bytes = 4000;
+    w.restart(2);
+    w.start_live();
+    w.cut_link();
+    w.live_for(120);
+    let before = w.store.usage().used;
+    let tried = w.commits;
+    w.no_room = true;
+    w.live_for(600);
+    assert_eq!(w.fatal, None);
+    assert!(w.core.view().disk_full);
+    let tried = w.commits - tried;
+    // the waits double up to 15 s; what keeps coming in asks for a further eviction now and then
+    assert!(tried <= 80, "{tried} tries in ten minutes");
+    w.no_room = false;
+    w.live_for(30);
+    assert!(!w.core.view().disk_full);
+    assert_eq!(w.fatal, None);
+    // what waited is all recorded, and no more left than what came in made necessary
+    let lost = w.declared_lost();
+    let on_disk: BTreeSet<_> = w.store.rows().map(|r| r.meta.id.clone()).collect();
+    for id in w.ever.keys() {
+        assert_eq!(
+            !on_disk.contains(id),
+            lost.contains(&(id.epoch, id.seq)),
+            "{id}"
+        );
+    }
+    assert!(!lost.is_empty());
+    let after = w.store.usage().used;
+    assert!(after + 40_000 > before, "{before} shrank to {after}");
+}
+
+#[test]
 fn any_other_failure_stops_the_agent() {
     let mut w = small(1 << 30);
     w.start_live();

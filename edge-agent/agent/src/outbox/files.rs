@@ -11,8 +11,10 @@ use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 
 use super::OutboxError;
 
-/// Room for a transaction that evicts, bytes.
-const RESERVE_BYTES: u64 = 4 << 20;
+/// Room for a transaction that evicts, bytes: the greatest of these of which [`RESERVE_SHARE`] would be free.
+const RESERVE_BYTES: [u64; 4] = [4 << 20, 1 << 20, 256 << 10, 64 << 10];
+/// The reserve takes at most one part in so many of what is free.
+const RESERVE_SHARE: u64 = 4;
 
 #[derive(Debug)]
 pub(super) struct Files {
@@ -103,11 +105,18 @@ impl Files {
     /// Makes the reserve if there is room enough that nobody misses it.
     pub fn keep_reserve(&mut self) {
         let at = beside(&self.path, "reserve");
-        if at.exists() || self.disk_free() < 4 * RESERVE_BYTES {
+        if at.exists() {
             return;
         }
+        let free = self.disk_free();
+        let Some(bytes) = RESERVE_BYTES
+            .into_iter()
+            .find(|b| free >= RESERVE_SHARE * b)
+        else {
+            return;
+        };
         let made = File::create(&at)
-            .is_ok_and(|f| fallocate(&f, FallocateFlags::empty(), 0, RESERVE_BYTES).is_ok());
+            .is_ok_and(|f| fallocate(&f, FallocateFlags::empty(), 0, bytes).is_ok());
         if !made {
             // a file system that cannot allocate ahead has no reserve; evictions still work while pages are reused
             std::fs::remove_file(&at).ok();

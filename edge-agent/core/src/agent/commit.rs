@@ -10,7 +10,11 @@ use super::eviction::Leaving;
 use super::{AgentCore, Phase, draw_epoch, store_fault};
 use crate::input::Now;
 use crate::output::{AgentEvent, FatalFault, Output};
-use crate::store::{CommitBatch, CommitId, StoreFault, Usage};
+use crate::store::{CommitBatch, CommitId, RowMeta, StoreFault, Usage};
+
+/// A commit that evicts so many times the bytes that it brings needs no further eviction: freed pages are written again in
+/// the same transaction, and twice is ample for what rows cost beside their bytes.
+const EVICTED_PER_NEW: u64 = 2;
 
 /// The state of commits.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ pub(super) struct Commits {
     under_way: Option<UnderWay>,
     /// The last try met a full disk; the next one is then.
     retry_at: Option<MonoTime>,
+    /// Tries in a row that met one.
+    full: u32,
 }
 
 #[derive(Debug)]
@@ -58,8 +64,22 @@ impl Commits {
     }
     /// Is this row evicted by the commit under way?
     pub fn evicts(&self, id: &RecordId) -> bool {
+        self.leaving().any(|r| r.id == *id)
+    }
+    /// Rows that the commit under way evicts: with a full disk they are still there.
+    pub fn leaving(&self) -> impl Iterator<Item = &RowMeta> {
         let leaving = self.under_way.iter().flat_map(|u| &u.leaving);
-        leaving.flat_map(Leaving::rows).any(|r| r.id == *id)
+        leaving.flat_map(Leaving::rows)
+    }
+    /// Does the commit that met a full disk already give back more than it takes? Then more evictions would not help: it
+    /// is the eviction itself that finds no room, and only somebody else can make some.
+    pub fn gives_enough(&self) -> bool {
+        let Some(work) = &self.under_way else {
+            return false;
+        };
+        let gone: u64 = self.leaving().map(|r| r.bytes).sum();
+        let new: u64 = work.batch.rows.iter().map(|r| r.meta.bytes).sum();
+        gone > EVICTED_PER_NEW * new
     }
     /// Room was made for the one that failed: at once.
     pub fn retry_now(&mut self, now: MonoTime) {
@@ -180,6 +200,7 @@ impl AgentCore {
             return self.fatal(FatalFault::Protocol(what), out);
         };
         self.usage = usage;
+        self.commits.full = 0;
         self.evictions.usage_changed();
         for row in &work.batch.rows {
             if let Some(turbine) = self.turbines.get_mut(&row.meta.id.turbine) {
@@ -207,8 +228,9 @@ impl AgentCore {
         let current = self.commits.under_way.as_ref().map(|w| w.batch.id);
         match fault {
             StoreFault::DiskFull if current == Some(id) => {
-                let retry = now.mono.plus_us(self.settings.disk.full_retry_us);
-                self.commits.retry_at = Some(retry);
+                let wait = self.settings.disk.full_wait_us(self.commits.full);
+                self.commits.full = self.commits.full.saturating_add(1);
+                self.commits.retry_at = Some(now.mono.plus_us(wait));
                 self.evictions.make_room();
                 out.push(Output::Event(AgentEvent::DiskFull));
             }

@@ -205,7 +205,7 @@ impl AgentCore {
         if !self.evictions.check || self.evictions.asked || !waits {
             return;
         }
-        if !self.evictions.leaving.is_empty() {
+        if !self.evictions.leaving.is_empty() || self.commits.gives_enough() {
             return;
         }
         let settings = self.settings.disk.clone();
@@ -221,7 +221,9 @@ impl AgentCore {
         }
         let mut tier = next_tier(&self.usage, &self.evictions.empty);
         let nothing_acked = tier.as_ref().is_none_or(|t| t.1 == RowLevel::Unacked);
-        if nothing_acked && self.ask_for_marks(tier.is_none(), out) {
+        // what was said again in a commit that met a full disk is still there: not a third time
+        let unsaid = self.commits.leaving().next().is_none();
+        if nothing_acked && unsaid && self.ask_for_marks(tier.is_none(), out) {
             return;
         }
         if tier.is_none() && !self.evictions.spare_nothing {
@@ -235,12 +237,15 @@ impl AgentCore {
             return;
         };
         self.evictions.asked = true;
+        // the store still has, and names first, what a commit that met a full disk is to evict
+        let here = |r: &&RowMeta| r.id.turbine == turbine && r.kind.class() == class;
+        let leaving = || self.commits.leaving().filter(here);
         out.push(Output::Load(LoadRequest::Evictable {
+            bytes: bytes + leaving().map(|r| r.bytes).sum::<u64>(),
+            rows_max: settings.evict_rows_max + leaving().count(),
             turbine,
             level,
             class,
-            bytes,
-            rows_max: settings.evict_rows_max,
             spare: if self.evictions.spare_nothing {
                 Vec::new()
             } else {
@@ -252,7 +257,8 @@ impl AgentCore {
     pub(super) fn evictable(&mut self, tier: Tier, mut rows: Vec<RowMeta>) {
         self.evictions.asked = false;
         // asked for again meanwhile: not safe any more
-        rows.retain(|r| !self.answers.is_reset(&r.id));
+        let leaving: BTreeSet<_> = self.commits.leaving().map(|r| r.id.clone()).collect();
+        rows.retain(|r| !self.answers.is_reset(&r.id) && !leaving.contains(&r.id));
         if rows.is_empty() {
             self.evictions.empty.insert(tier);
             return;

@@ -139,6 +139,8 @@ pub struct World {
     pub ever: BTreeMap<RecordId, Arc<[u8]>>,
     /// Fails the next commits.
     pub disk_full_for: usize,
+    /// Every transaction meets a full disk, evictions included.
+    pub no_room: bool,
     inputs: VecDeque<Input>,
 }
 
@@ -166,6 +168,7 @@ impl World {
             fatal: None,
             ever: BTreeMap::new(),
             disk_full_for: 0,
+            no_room: false,
             inputs: VecDeque::new(),
         };
         let recovered = world.store.recovered();
@@ -201,7 +204,9 @@ impl World {
             Output::Commit(batch) => {
                 self.commits += 1;
                 let full = self.disk_full_for > 0 && batch.evictions.is_empty();
-                let result = if full {
+                let result = if self.no_room {
+                    Err(windlass_edge_core::StoreFault::DiskFull)
+                } else if full {
                     self.disk_full_for -= 1;
                     Err(windlass_edge_core::StoreFault::DiskFull)
                 } else {

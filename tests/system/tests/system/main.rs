@@ -2,6 +2,8 @@
 
 mod bad_input;
 mod benchmarks;
+mod disasters;
 mod files;
 mod kills;
 mod mosquitto_rights;
+mod strangers;

@@ -46,6 +46,8 @@ pub struct Balance {
     pub counted_readings: u64,
     /// Readings whose record a gateway declared lost, and that never came.
     pub evicted_readings: u64,
+    /// Readings in seqs that a damaged outbox lost, as its Gaps declare.
+    pub damaged_readings: u64,
     /// Readings in records that were refused, and are in dead-letter.
     pub rejected_readings: u64,
     /// Readings ahead of the gateway's clock: in the lake, in no window.
@@ -119,6 +121,7 @@ struct Found {
 pub fn balance(witness: &mut Witness, lake_root: &Path, settle_wait_us: i64) -> Result<Balance> {
     let lake = Lake::open(lake_root)?;
     let mut found = found(&lake, witness)?;
+    witness.confirm(|id| found.times_logged.contains_key(id));
     let mut balance = Balance {
         vouched_records: chain::vouch(witness, &found.unseen)?,
         duplicate_records_suppressed: found.times_logged.values().map(|n| n - 1).sum(),
@@ -158,20 +161,22 @@ pub fn balance(witness: &mut Witness, lake_root: &Path, settle_wait_us: i64) -> 
 fn absent(balance: &mut Balance, found: &Found, id: &RecordId, readings: u64) {
     if found.refused.contains(id) {
         balance.rejected_readings += readings;
-    } else if evicted(found, &id.turbine, id.epoch, id.seq) {
+    } else if declared(found, LossReason::Evicted, id) {
         balance.evicted_readings += readings;
+    } else if declared(found, LossReason::Corrupt, id) {
+        balance.damaged_readings += readings;
     } else {
         balance.missing_readings += readings;
         balance.example(|| format!("{id}: {readings} readings are nowhere"));
     }
 }
 
-fn evicted(found: &Found, turbine: &TurbineId, epoch: Epoch, seq: Seq) -> bool {
+fn declared(found: &Found, reason: LossReason, id: &RecordId) -> bool {
     found.gaps.iter().any(|(of, gap)| {
-        of == turbine
-            && gap.epoch == epoch
-            && gap.reason == LossReason::Evicted
-            && gap.ranges.iter().any(|r| r.seqs.contains(seq))
+        *of == id.turbine
+            && gap.epoch == id.epoch
+            && gap.reason == reason
+            && gap.ranges.iter().any(|r| r.seqs.contains(id.seq))
     })
 }
 
@@ -241,8 +246,10 @@ fn unseen(balance: &mut Balance, witness: &Witness, found: &Found) {
                 seq: Seq(seq),
             };
             let known = witness.records.contains_key(&id)
+                || witness.perhaps.contains_key(&id)
                 || found.times_logged.contains_key(&id)
-                || evicted(found, turbine, *epoch, id.seq);
+                || declared(found, LossReason::Evicted, &id)
+                || declared(found, LossReason::Corrupt, &id);
             if !known {
                 balance.missing_readings += 1;
                 balance.example(|| format!("{id}: a seq that is nowhere"));
@@ -288,7 +295,7 @@ fn found(lake: &Lake, witness: &Witness) -> Result<Found> {
         let record = wire::decode(bytes)?;
         let id = record.header.id;
         *found.times_logged.entry(id.clone()).or_default() += 1;
-        if !witness.records.contains_key(&id) {
+        if !witness.records.contains_key(&id) && !witness.perhaps.contains_key(&id) {
             found.unseen.entry(id.clone()).or_insert(bytes.to_vec());
         }
         if let Body::Gap(gap) = record.body {

@@ -67,6 +67,8 @@ pub struct Committed {
 pub struct Witness {
     /// By identity.
     pub records: BTreeMap<RecordId, Committed>,
+    /// Records that went with a disk before an acknowledgement came: the log may have them or not.
+    pub perhaps: BTreeMap<RecordId, Committed>,
     /// Greatest seq that a turbine's epoch is known to have reached.
     pub last_seq: BTreeMap<(TurbineId, Epoch), Seq>,
     /// Records that have been decoded, by the hash of their bytes.
@@ -88,6 +90,24 @@ impl Witness {
             }
             Place::Inside { process, path } => self.take_rows(rows_inside(*process, path)?, path),
         }
+    }
+
+    /// A disk is gone for good, and with it these records, which no acknowledgement had come for.
+    pub fn disk_gone(&mut self, unacknowledged: &[RecordId]) {
+        for id in unacknowledged {
+            if let Some(committed) = self.records.remove(id) {
+                self.perhaps.insert(id.clone(), committed);
+            }
+        }
+    }
+
+    /// Of the records whose disk is gone, those that came after all are expected like any other.
+    pub(super) fn confirm(&mut self, came: impl Fn(&RecordId) -> bool) {
+        let (came, gone) = std::mem::take(&mut self.perhaps)
+            .into_iter()
+            .partition(|(id, _)| came(id));
+        self.perhaps = gone;
+        self.records.extend::<BTreeMap<_, _>>(came);
     }
 
     /// Takes rows that were read from `path`.

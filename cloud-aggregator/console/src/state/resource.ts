@@ -3,7 +3,7 @@
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import type { ReadonlySignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { Unreachable } from "../api/client.ts";
+import { Refused, Unreachable } from "../api/client.ts";
 import { generation } from "./server.ts";
 
 export interface Resource<T> {
@@ -14,6 +14,9 @@ export interface Resource<T> {
   /** What `data` answers. */
   key: string;
 }
+
+/** How long the service is left alone when it says that it is busy. */
+const BUSY_MS = 2_000;
 
 const EMPTY = { data: null, error: null, loading: true, key: "" };
 
@@ -40,6 +43,7 @@ export function useResource<T>(
     again.value;
     if (current === null) return undefined;
     const abort = new AbortController();
+    let retry: ReturnType<typeof setTimeout> | undefined;
     const before = state.peek();
     state.value = {
       data: options.keep === false && before.key !== current ? null : before.data,
@@ -54,11 +58,19 @@ export function useResource<T>(
       })
       .catch((error: unknown) => {
         if (abort.signal.aborted) return;
+        if (error instanceof Refused && error.problem.status === 503) {
+          retry = setTimeout(() => {
+            again.value += 1;
+          }, BUSY_MS);
+        }
         const text = error instanceof Unreachable ? null : error instanceof Error ? error.message : String(error);
         const kept = state.peek();
         state.value = { data: text === null || kept.key === current ? kept.data : null, error: text, loading: false, key: text === null ? kept.key : current };
       });
-    return () => abort.abort();
+    return () => {
+      clearTimeout(retry);
+      abort.abort();
+    };
   });
   useEffect(() => {
     if (!options.everyMs) return undefined;

@@ -3,7 +3,7 @@
 // them or has the focus in them, and at most every RESORT_MS; a tile's size depends on how many there are, not on what
 // they show.
 
-import type { Detail, Tiling } from "../pure/geometry.ts";
+import type { Tiling } from "../pure/geometry.ts";
 import { READABLE_EM, fit, move } from "../pure/geometry.ts";
 import { ABSENT, fixed, tilePower } from "../pure/quantity.ts";
 import { shortSpan } from "../pure/time.ts";
@@ -31,11 +31,12 @@ interface Tile {
   id: string;
   link: HTMLAnchorElement;
   mark: SVGPathElement;
-  flag: SVGPathElement;
-  name: Text;
   value: Text;
-  more: Text;
-  bars: [actual: HTMLElement, available: HTMLElement, setpoint: HTMLElement];
+  /** One element: its parts are gradients. */
+  bar: HTMLElement;
+  /** Made when first needed: most tiles of a large fleet never show them. */
+  flag: SVGPathElement | null;
+  more: Text | null;
   /** What is shown, by slot. */
   shown: Map<string, string>;
 }
@@ -58,6 +59,7 @@ export class Tiles {
   #groups: Group[] = [];
   #options: Options;
   #tiling: Tiling = { columns: 1, width: 0, height: 0, detail: "mark", fits: true };
+  #flat = false;
   #order = "";
   #sorted = -Infinity;
   #hovered = false;
@@ -220,18 +222,19 @@ export class Tiles {
     const header = this.#options.sort === "farm" ? Math.ceil(em * 2.1) : 0;
     const least = this.#options.density === "readable" ? Math.round(READABLE_EM * em) : undefined;
     const before = this.#tiling;
+    const wasFlat = this.#flat;
     this.#tiling = fit(counts, box, GAP, em, header, least);
     const { width, height, detail } = this.#tiling;
     this.#root.style.setProperty("--tile-width", `${width}px`);
     this.#root.style.setProperty("--tile-height", `${height}px`);
     this.#root.dataset["detail"] = detail;
-    this.#root.dataset["flat"] = String(height < FLAT);
+    this.#flat = height < FLAT;
+    this.#root.dataset["flat"] = String(this.#flat);
     for (const group of this.#groups) if (group.key) this.#retitle(group);
-    if (before.detail !== detail) this.#repaint(before.detail);
+    if (before.detail !== detail || wasFlat !== this.#flat) this.#repaint();
   }
 
-  #repaint(before: Detail): void {
-    if (before === this.#tiling.detail) return;
+  #repaint(): void {
     for (const tile of this.#tiles.values()) {
       tile.shown.clear();
       const row = this.#rows.get(tile.id);
@@ -246,22 +249,13 @@ export class Tiles {
     link.tabIndex = -1;
     link.dataset["id"] = id;
     const [markBox, mark] = symbol("mark");
-    const [flagBox, flag] = symbol("flag");
     const [nameBox, name] = slot("name");
     const [valueBox, value] = slot("value");
-    const [moreBox, more] = slot("more");
-    const bar = document.createElement("span");
+    const bar = document.createElement("i");
     bar.className = "bar";
-    const bars = ["available", "actual", "setpoint"].map((kind) => {
-      const part = document.createElement("i");
-      part.className = kind;
-      bar.append(part);
-      return part;
-    });
-    link.append(nameBox, flagBox, markBox, valueBox, moreBox, bar);
+    link.append(nameBox, markBox, valueBox, bar);
     name.data = id;
-    const [available, actual, setpoint] = bars as [HTMLElement, HTMLElement, HTMLElement];
-    const tile: Tile = { id, link, mark, flag, name, value, more, bars: [actual, available, setpoint], shown: new Map() };
+    const tile: Tile = { id, link, mark, value, bar, flag: null, more: null, shown: new Map() };
     this.#tiles.set(id, tile);
     return tile;
   }
@@ -277,7 +271,11 @@ export class Tiles {
     const small = detail === "mark" && (alert === "critical" || alert === "warning");
     const mark = small ? ATTENTION_MARKS[alert] : LOOK_MARKS[state];
     if (changed(tile, "mark", mark)) tile.mark.setAttribute("d", mark);
-    if (changed(tile, "flag", alert)) tile.flag.setAttribute("d", ATTENTION_MARKS[alert]);
+    const flag = detail === "power" || detail === "full" ? ATTENTION_MARKS[alert] : "";
+    if (changed(tile, "flag", flag) && (flag || tile.flag)) {
+      tile.flag ??= added(tile.link, symbol("flag"));
+      tile.flag.setAttribute("d", flag);
+    }
     if (changed(tile, "label", `${state} ${alert}`)) {
       const words = alert === "none" ? LOOK_NAMES[state] : `${ATTENTION_NAMES[alert]} alert, ${LOOK_NAMES[state].toLowerCase()}`;
       tile.link.setAttribute("aria-label", `${tile.id}: ${words}`);
@@ -287,12 +285,15 @@ export class Tiles {
       const value = row.fresh === "never" ? ABSENT : row.fresh === "stale" && detail !== "full" ? shortSpan(old ?? 0) : tilePower(row.power);
       if (changed(tile, "value", value)) tile.value.data = value;
       const more = row.fresh === "never" ? "" : row.fresh === "stale" ? shortSpan(old ?? 0) : row.wind === null ? "" : `${fixed(row.wind, 1)} m/s`;
-      if (detail === "full" && changed(tile, "more", more)) tile.more.data = more;
+      if (detail === "full" && changed(tile, "more", more)) {
+        tile.more ??= added(tile.link, slot("more"));
+        tile.more.data = more;
+      }
     }
-    const [actual, available, setpoint] = tile.bars;
-    bar(tile, actual, "actual", row.power, row.scale);
-    bar(tile, available, "available", row.available, row.scale);
-    bar(tile, setpoint, "setpoint", row.setpoint, row.scale);
+    if (this.#flat) return;
+    bar(tile, "--actual", row.power, row.scale);
+    bar(tile, "--offered", row.available, row.scale);
+    bar(tile, "--limit", row.setpoint, row.scale);
   }
 
   #point(event: Event): void {
@@ -335,16 +336,18 @@ function changed(tile: Tile, slotName: string, text: string): boolean {
   return true;
 }
 
-function bar(tile: Tile, part: HTMLElement, kind: string, value: number | null, scale: number): void {
+/** A part of the bar; what is not known is not drawn. */
+function bar(tile: Tile, part: string, value: number | null, scale: number): void {
   const steps = value === null || scale <= 0 ? -1 : Math.round(Math.min(1, Math.max(0, value / scale)) * BAR_STEPS);
-  if (!changed(tile, kind, String(steps))) return;
-  part.hidden = steps < 0;
-  const place = `${(100 * Math.max(0, steps)) / BAR_STEPS}%`;
-  if (kind === "setpoint") part.style.left = place;
-  else part.style.width = place;
+  if (changed(tile, part, String(steps))) tile.bar.style.setProperty(part, `${(100 * steps) / BAR_STEPS}%`);
 }
 
-function symbol(kind: string): [SVGElement, SVGPathElement] {
+function added<T>(link: HTMLElement, [box, part]: readonly [Element, T]): T {
+  link.append(box);
+  return part;
+}
+
+function symbol(kind: string): readonly [SVGElement, SVGPathElement] {
   const box = document.createElementNS(SVG, "svg");
   box.setAttribute("viewBox", "0 0 16 16");
   box.setAttribute("class", kind);
@@ -355,7 +358,7 @@ function symbol(kind: string): [SVGElement, SVGPathElement] {
   return [box, path];
 }
 
-function slot(kind: string): [HTMLElement, Text] {
+function slot(kind: string): readonly [HTMLElement, Text] {
   const box = document.createElement("span");
   const text = document.createTextNode("");
   box.className = kind;

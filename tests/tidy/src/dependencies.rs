@@ -242,16 +242,12 @@ mod tests {
     fn an_impure_dependency_of_a_dependency_is_found_with_its_way() {
         let kinds = serde_json::json!([{"kind": null}]);
         let dev = serde_json::json!([{"kind": "dev"}]);
-        let packages: Vec<Value> = [
-            "windlass-shared",
-            "windlass-edge-core",
-            "windlass-cloud-core",
-            "a",
-            "tokio",
-        ]
-        .iter()
-        .map(|n| serde_json::json!({"id": n, "name": n}))
-        .collect();
+        let packages: Vec<Value> = crate::repository::PURE
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(["a", "tokio"])
+            .map(|n| serde_json::json!({"id": n, "name": n}))
+            .collect();
         let metadata = serde_json::json!({"packages": packages, "resolve": {"nodes": [
             {"id": "windlass-shared", "deps": [{"pkg": "a", "dep_kinds": kinds}]},
             {"id": "windlass-edge-core", "deps": [{"pkg": "tokio", "dep_kinds": dev}]},

@@ -23,10 +23,13 @@
 //! the time; no platform's libm is in it.
 
 pub mod control;
+pub mod csv;
 pub mod fault;
 pub mod machine;
 pub mod moment;
 pub mod noise;
+pub mod numbering;
+pub mod record;
 pub mod scenario;
 pub mod signal;
 

@@ -9,6 +9,7 @@ pub mod calendar;
 pub mod clock;
 pub mod closing;
 pub mod demo;
+pub mod generate;
 pub mod ledger;
 pub mod mosquitto;
 pub mod mqtt;

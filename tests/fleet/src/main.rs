@@ -1,4 +1,4 @@
-//! `windlass-fleet`: the demo, the replay of real data and the agent's benchmark, as `cargo xtask` starts them.
+//! `windlass-fleet`: the demo, the replay of real data, the generator and the benchmarks, as `cargo xtask` starts them.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use windlass_fleet::{bench_edge, demo, ledger, replay};
+use windlass_fleet::{bench_edge, demo, generate, ledger, replay};
 
 /// Runs small fleets of real processes.
 #[derive(Parser)]
@@ -48,6 +48,10 @@ enum Command {
         #[arg(long, default_value_t = 2.0)]
         minutes: f64,
     },
+    /// Seconds or ten-minute records of a scenario's fleet in event time, with the ground truth beside them.
+    Generate(generate::Options),
+    /// How many readings the model makes per second of CPU time.
+    BenchGenerate(generate::bench::Options),
     /// The rows of an outbox, as the rig reads them from inside a mount namespace.
     #[command(hide = true)]
     Rows {
@@ -70,6 +74,8 @@ fn main() -> ExitCode {
             keep,
         }),
         Command::BenchEdge { minutes } => bench_edge::run(minutes),
+        Command::Generate(options) => generate::run(&options),
+        Command::BenchGenerate(options) => generate::bench::run(&options),
         Command::Rows { outbox } => rows(&outbox),
         Command::ReplayData { data, keep } => replay::run(&data, keep),
     };

@@ -32,6 +32,7 @@ pub mod numbering;
 pub mod record;
 pub mod scenario;
 pub mod signal;
+pub mod waveform;
 
 mod auxiliary;
 mod channels;

@@ -11,7 +11,7 @@ use crate::auxiliary::Auxiliary;
 use crate::control::{Control, Felt, Mode, Order};
 use crate::drive::{Drive, Lags};
 use crate::electrical::{self, Electrical};
-use crate::fault::Defect;
+use crate::fault::{Damage, Defect};
 use crate::layout::Wakes;
 use crate::machine::{CUT_IN_MS, CUT_OUT_MS, PowerCurve, normal_wind};
 use crate::noise::{Normals, mix, uniform};
@@ -113,6 +113,11 @@ impl Plant {
     #[inline]
     pub fn signals(&self) -> &Signals {
         &self.signals
+    }
+
+    /// What its defects do now.
+    pub fn damage(&self) -> &Damage {
+        self.control.damage()
     }
 
     pub fn normals(&self) -> &Normals {

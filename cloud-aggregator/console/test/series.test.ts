@@ -162,6 +162,9 @@ test("bars are cut to the range; what goes on reaches its end", () => {
   assert.equal(bars([item({ to: "1970-01-01T00:00:00.5Z" })], "state", 1000, 3000).length, 0);
   assert.equal(bars([item({ lane: "alarm", from: "1970-01-01T00:00:02Z", to: "1970-01-01T00:00:02Z" })], "alarm", 1000, 3000)[0]?.width, 0);
   assert.equal(describe(item({ lane: "setpoint", value: 1500, unit: "kW", source: "grid_operator" })), "1500 kW by grid operator");
+  assert.equal(describe(item({ lane: "alarm", code: 412, name: "alarm code 412" })), "Code 412");
+  assert.equal(describe(item({ lane: "alarm", code: null, name: "gearbox-oil-hot", value: 84.6, unit: "\u00b0C" })), "Gearbox oil hot 84.6 \u00b0C");
+  assert.equal(tone(item({ lane: "coverage", name: "no readings" })), "missing");
   assert.equal(tone(item({ lane: "limit", name: "curtailment" })), "requested");
   assert.equal(tone(item({ lane: "limit", name: "derate" })), "limit");
   assert.equal(tone(item({ lane: "coverage", name: "unknown" })), "missing");

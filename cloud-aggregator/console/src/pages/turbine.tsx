@@ -211,6 +211,7 @@ function Charts({ id, path, channels, range, alert, choose, remove }: ChartsProp
     return {
       gaps: readings.data ? commonGaps(readings.data) : [],
       provisionalFrom: readings.data ? provisionalFrom(readings.data) : null,
+      future: follow ? Infinity : serverNow(),
       window: start === null || end === null ? null : { from: start, to: end },
       limit: null,
       states: states.map((s) => ({ ...s, to: Math.min(s.to, 8.64e15) })),

@@ -6,12 +6,14 @@ import type uPlot from "uplot";
 export interface Overlay {
   gaps: readonly [number, number][];
   provisionalFrom: number | null;
+  /** Where time has not come yet: nothing is missing there, and nothing provisional. */
+  future: number;
   window: { from: number; to: number } | null;
   limit: { value: number; unit: string; text: string } | null;
   states: readonly { from: number; to: number; text: string; calm: boolean }[];
 }
 
-export const NO_OVERLAY: Overlay = { gaps: [], provisionalFrom: null, window: null, limit: null, states: [] };
+export const NO_OVERLAY: Overlay = { gaps: [], provisionalFrom: null, future: Infinity, window: null, limit: null, states: [] };
 
 export interface Paint {
   text: string;
@@ -109,14 +111,14 @@ function behind(u: uPlot, o: Overlay, paint: Paint): void {
     }
   }
   for (const [from, to] of o.gaps) {
-    const at = place(u, from, to);
+    const at = place(u, from, Math.min(to, o.future));
     if (!at) continue;
     ctx.fillStyle = paint.gap;
     ctx.fillRect(at.x, top, at.w, height);
     label(ctx, "no data", at.x, at.w, top + height - 6 * devicePixelRatio, paint.muted, paint.font);
   }
   if (o.provisionalFrom !== null) {
-    const at = place(u, o.provisionalFrom, u.posToVal(left + width, "x", true) * 1000);
+    const at = place(u, o.provisionalFrom, Math.min(o.future, u.posToVal(left + width, "x", true) * 1000));
     if (at) {
       hatch(ctx, at.x, top, at.w, height, paint.hatch, 9 * devicePixelRatio);
       label(ctx, "provisional", at.x, at.w, top + height - 6 * devicePixelRatio, paint.muted, paint.font);

@@ -86,7 +86,7 @@ export function Lanes({ items, from, to, zone, select }: Props): VNode {
             Site ({offsetText(to, zone)})
           </text>
         )}
-        {LANES.map(({ lane, name }, row) => {
+        {LANES.map(({ lane, name, none }, row) => {
           const y = TOP + row * ROW;
           const list = bars(items, lane, from, to).slice(0, BARS_MAX);
           return (
@@ -97,7 +97,7 @@ export function Lanes({ items, from, to, zone, select }: Props): VNode {
               </text>
               {list.length === 0 && (
                 <text class="none" x={NAME + 6} y={y + 17}>
-                  {lane === "alarm" || lane === "limit" ? "none" : "nothing known"}
+                  {none}
                 </text>
               )}
               {list.map((bar, i) => (

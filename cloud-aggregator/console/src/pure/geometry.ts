@@ -16,7 +16,9 @@ export interface Tiling {
 const RATIO_MIN = 1.25;
 const RATIO_MAX = 1.6;
 export const WIDTH_MIN = 20;
-export const WIDTH_MAX = 168;
+export const WIDTH_MAX = 150;
+/** Three lines of text and a bar need no more, in units of the text's size. */
+const HEIGHT_MAX_EM = 6.4;
 /** Least width for those who rather scroll than guess, in units of the text's size. */
 export const READABLE_EM = 8.4;
 
@@ -39,8 +41,8 @@ export function fit(groups: readonly number[], box: { width: number; height: num
     const across = Math.max(1, Math.floor((box.width + gap) / (width + gap)));
     const rows = groups.reduce((sum, n) => sum + Math.ceil(n / across), 0);
     const room = Math.floor((box.height - groups.length * header) / Math.max(1, rows)) - gap;
-    const flat = Math.ceil(width / RATIO_MAX);
-    const height = Math.min(Math.floor(width / RATIO_MIN), Math.max(flat, room));
+    const flat = Math.min(Math.ceil(width / RATIO_MAX), Math.round(HEIGHT_MAX_EM * em));
+    const height = Math.min(Math.floor(width / RATIO_MIN), Math.round(HEIGHT_MAX_EM * em), Math.max(flat, room));
     return { columns: across, width, height, detail: detailOf(width, em), fits: room >= flat };
   };
   for (let columns = 1; columns < most; columns += 1) {

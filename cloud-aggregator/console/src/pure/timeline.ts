@@ -4,13 +4,14 @@ import type { Lane, TimelineItem } from "../api/types.ts";
 import { toMs } from "./time.ts";
 import { iecName, sourceName, title } from "./words.ts";
 
-export const LANES: readonly { lane: Lane; name: string }[] = [
-  { lane: "state", name: "Operating state" },
-  { lane: "setpoint", name: "Setpoint" },
-  { lane: "limit", name: "Derates, curtailments" },
-  { lane: "alarm", name: "Alarm codes" },
-  { lane: "clock", name: "Clock quality" },
-  { lane: "coverage", name: "Coverage" },
+/** In the order of the page; `none` is what an empty lane means. */
+export const LANES: readonly { lane: Lane; name: string; none: string }[] = [
+  { lane: "state", name: "Operating state", none: "nothing reported" },
+  { lane: "setpoint", name: "Setpoint", none: "nothing reported" },
+  { lane: "limit", name: "Derates, curtailments", none: "none" },
+  { lane: "alarm", name: "Alarms, codes", none: "none" },
+  { lane: "clock", name: "Clock quality", none: "nothing reported" },
+  { lane: "coverage", name: "Coverage", none: "no silence" },
 ];
 
 export interface Bar {
@@ -45,8 +46,10 @@ export function describe(item: TimelineItem): string {
       return item.name ? title(item.name) : iecName(item.code);
     case "setpoint":
       return [value || title(item.name), item.source ? `by ${sourceName(item.source)}` : ""].filter(Boolean).join(" ");
-    case "alarm":
-      return [item.code === null ? "" : `Code ${item.code}`, item.name && item.name !== String(item.code) ? title(item.name) : "", value].filter(Boolean).join(" ");
+    case "alarm": {
+      const named = item.code === null || !item.name.endsWith(String(item.code));
+      return [item.code === null ? "" : `Code ${item.code}`, named ? title(item.name) : "", value].filter(Boolean).join(" ");
+    }
     default:
       return [title(item.name), value].filter(Boolean).join(" ");
   }
@@ -64,7 +67,7 @@ export function tone(item: TimelineItem): Bar["tone"] {
     case "clock":
       return /sync|good|ok|wall/.test(name) && !/un|not|bad/.test(name) ? "calm" : "limit";
     case "coverage":
-      return /lost|evict|refus/.test(name) ? "lost" : /unknown|miss|hole|provisional|open/.test(name) ? "missing" : "calm";
+      return /lost|evict|refus/.test(name) ? "lost" : /unknown|miss|hole|provisional|open|no reading/.test(name) ? "missing" : "calm";
     default:
       return "calm";
   }

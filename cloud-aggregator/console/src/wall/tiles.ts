@@ -15,6 +15,7 @@ import { ATTENTION_MARKS, ATTENTION_NAMES, LOOK_MARKS } from "./marks.ts";
 const RESORT_MS = 10_000;
 const GAP = 2;
 const BAR_STEPS = 40;
+const BAR_STEPS_SMALL = 12;
 /** A tile of fewer pixels has room for its mark only. */
 const FLAT = 19;
 const SVG = "http://www.w3.org/2000/svg";
@@ -291,6 +292,10 @@ export class Tiles {
       }
     }
     if (this.#flat) return;
+    if (detail === "mark") {
+      bar(tile, "--actual", row.power, row.scale, BAR_STEPS_SMALL);
+      return;
+    }
     bar(tile, "--actual", row.power, row.scale);
     bar(tile, "--offered", row.available, row.scale);
     bar(tile, "--limit", row.setpoint, row.scale);
@@ -337,9 +342,9 @@ function changed(tile: Tile, slotName: string, text: string): boolean {
 }
 
 /** A part of the bar; what is not known is not drawn. */
-function bar(tile: Tile, part: string, value: number | null, scale: number): void {
-  const steps = value === null || scale <= 0 ? -1 : Math.round(Math.min(1, Math.max(0, value / scale)) * BAR_STEPS);
-  if (changed(tile, part, String(steps))) tile.bar.style.setProperty(part, `${(100 * steps) / BAR_STEPS}%`);
+function bar(tile: Tile, part: string, value: number | null, scale: number, most = BAR_STEPS): void {
+  const steps = value === null || scale <= 0 ? -1 : Math.round(Math.min(1, Math.max(0, value / scale)) * most);
+  if (changed(tile, part, String(steps))) tile.bar.style.setProperty(part, `${(100 * steps) / most}%`);
 }
 
 function added<T>(link: HTMLElement, [box, part]: readonly [Element, T]): T {

@@ -8,6 +8,7 @@ pub mod admit;
 pub mod bench;
 pub mod cut;
 pub mod detect;
+pub mod facts;
 pub mod fleet;
 pub mod ingest;
 pub mod logtime;

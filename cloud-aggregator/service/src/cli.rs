@@ -80,7 +80,7 @@ enum Command {
         /// The configuration, windlass-cloud.toml
         #[arg(long)]
         config: PathBuf,
-        /// Some of broker, ingest, process, serve, lake (default: all)
+        /// Some of broker, ingest, process, serve, lake, console (default: all)
         #[arg(long, value_delimiter = ',', value_parser = parse_role)]
         roles: Vec<Role>,
     },

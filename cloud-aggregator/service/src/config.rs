@@ -68,6 +68,17 @@ pub struct Config {
     pub lake: LakeConfig,
     /// Where metrics are served.
     pub http: SocketAddr,
+    /// The HTTP API and the pages; `None`: not served.
+    pub console: Option<ConsoleConfig>,
+}
+
+/// The console.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsoleConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Age of the newest fast reading at which a turbine is shown as silent.
+    pub stale_after: Duration,
 }
 
 /// The lake.
@@ -119,6 +130,18 @@ struct Raw {
     #[serde(default)]
     lake: RawLake,
     http: RawHttp,
+    console: Option<RawConsole>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawConsole {
+    listen: SocketAddr,
+    #[serde(default = "stale_after_default_s")]
+    stale_after_s: f64,
+}
+
+fn stale_after_default_s() -> f64 {
+    30.0
 }
 
 #[derive(Debug, Deserialize)]
@@ -269,6 +292,10 @@ impl Raw {
                 cut_every: Duration::from_micros(us(self.lake.cut_every_s) as u64),
             },
             http: self.http.listen,
+            console: self.console.map(|c| ConsoleConfig {
+                listen: c.listen,
+                stale_after: Duration::from_micros(us(c.stale_after_s) as u64),
+            }),
             data_dir,
         })
     }
@@ -342,9 +369,12 @@ mod tests {
             snapshot_every = 5
             [http]
             listen = "localhost"
+            [console]
+            listen = "0.0.0.0:8480"
+            stale_after_s = 0
         "#;
         let expected = "\
-x.toml: 12 mistakes
+x.toml: 14 mistakes
   data.dir: found nothing, expected a text
   data.dri: found an unknown key, expected one of dir
   fleet: found nothing, expected a table
@@ -354,6 +384,8 @@ x.toml: 12 mistakes
   process.settle_wait_s: found -1, expected a number from 0 to 86400
   process.snapshot_every: found an unknown key, expected one of settle_wait_s, skew_max_s, resend_wait_s, status_every_ms, snapshot_every_s, detectors (did you mean `snapshot_every_s`?)
   http.listen: found \"localhost\", expected a loopback address and port such as 127.0.0.1:1883
+  console.listen: found \"0.0.0.0:8480\", expected a loopback address and port such as 127.0.0.1:1883
+  console.stale_after_s: found 0, expected a number from 0.1 to 86400
   mqtt: found both [broker] and [mqtt], expected one of them: the embedded broker or an external one
   mqtt.url: found \"mqtt://broker.example:1883\", expected mqtts:// for a broker on another machine
   mqtt.ca: found a certificate authority, expected none without mqtts://";
@@ -384,6 +416,9 @@ x.toml: 2 mistakes
         assert!(config.fleet.turbines().count() >= 2);
         assert_eq!(config.mqtt.port, 1883);
         assert!(config.mqtt.tls.is_none());
+        let console = config.console.unwrap();
+        assert_eq!(console.listen.to_string(), "127.0.0.1:8480");
+        assert_eq!(console.stale_after, Duration::from_secs(30));
         assert_eq!(config.task.windows.settle_wait_us, 30 * SECOND_US);
     }
 }

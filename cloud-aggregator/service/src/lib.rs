@@ -8,6 +8,7 @@ pub mod causes;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 pub mod downlink;
 pub mod http;
 pub mod ingest;

@@ -21,6 +21,7 @@ use windlass_shared::wire::{Control, encode_control};
 use crate::broker;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::console::server::{self, ListenError};
 use crate::http;
 use crate::lake::LakeError;
 use crate::log::sqlite::SqliteLog;
@@ -50,16 +51,19 @@ pub enum Role {
     Serve,
     /// Parquet.
     Lake,
+    /// The HTTP API and the pages.
+    Console,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Broker,
         Self::Ingest,
         Self::Process,
         Self::Serve,
         Self::Lake,
+        Self::Console,
     ];
     /// Its name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -69,6 +73,7 @@ impl Role {
             Self::Process => "process",
             Self::Serve => "serve",
             Self::Lake => "lake",
+            Self::Console => "console",
         }
     }
     /// By its name.
@@ -113,6 +118,9 @@ pub enum RunError {
     /// A port cannot be used.
     #[error(transparent)]
     Http(#[from] http::HttpError),
+    /// A port cannot be used.
+    #[error(transparent)]
+    Console(#[from] ListenError),
     /// A port cannot be used.
     #[error(transparent)]
     Broker(#[from] broker::BrokerError),
@@ -251,6 +259,12 @@ pub async fn run(config: Config, roles: &[Role], outside: Option<Stop>) -> Resul
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let listener = http::bind(config.http).await?;
+    let console = match &config.console {
+        Some(console) if roles.contains(&Role::Console) => {
+            Some(server::bind(console.listen).await?)
+        }
+        _ => None,
+    };
     let (stopper, stop) = Stopper::new();
     let (ended, events) = mpsc::channel(EVENTS_MAX);
     let context = Context {
@@ -263,7 +277,7 @@ pub async fn run(config: Config, roles: &[Role], outside: Option<Stop>) -> Resul
         ended,
     };
     let mut running = Running::default();
-    let result = match start::start(&context, roles, listener, registry, &mut running) {
+    let result = match start::start(&context, roles, (listener, console), registry, &mut running) {
         Ok(()) => supervise(&context, roles, &mut running, events, outside, &stopper).await,
         Err(e) => {
             end(&mut running, events, &stopper).await?;

@@ -57,6 +57,9 @@ pub fn spec() -> Spec {
         .optional("url", Shape::Text)
         .optional("cut_every_s", seconds(0.1));
     let http = Spec::new().required("listen", loopback());
+    let console = Spec::new()
+        .required("listen", loopback())
+        .optional("stale_after_s", seconds(0.1));
     Spec::new()
         .required("data", Shape::Table(data))
         .required("fleet", Shape::Table(fleet))
@@ -66,6 +69,7 @@ pub fn spec() -> Spec {
         .optional("process", Shape::Table(process))
         .optional("lake", Shape::Table(lake))
         .required("http", Shape::Table(http))
+        .optional("console", Shape::Table(console))
 }
 
 /// Is it TLS, the host and the port.

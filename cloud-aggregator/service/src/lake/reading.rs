@@ -383,7 +383,7 @@ fn mark_quality(rows: &mut [Row], block: &Block, column: usize) {
 }
 
 /// Does the raw value mean something?
-pub(super) fn has_number(quality: Quality) -> bool {
+pub(crate) fn has_number(quality: Quality) -> bool {
     !matches!(quality, Quality::NotANumber | Quality::OutOfRange)
 }
 

@@ -67,11 +67,29 @@ impl View {
         limits: ReadLimits,
         out: &mut Vec<StoredEntry>,
     ) -> rusqlite::Result<()> {
-        let mut statement = self.conn.prepare_cached(&format!(
+        let sql = format!(
             "SELECT offset, time, writer, key, value FROM {} WHERE offset >= ?1 ORDER BY offset LIMIT ?2",
             table(at)
-        ))?;
-        let mut rows = statement.query((from.0 as i64, limits.entries_max as i64))?;
+        );
+        self.rows(
+            at,
+            &sql,
+            (from.0 as i64, limits.entries_max as i64),
+            limits,
+            out,
+        )
+    }
+
+    fn rows(
+        &self,
+        at: TopicPartition,
+        sql: &str,
+        params: impl rusqlite::Params,
+        limits: ReadLimits,
+        out: &mut Vec<StoredEntry>,
+    ) -> rusqlite::Result<()> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
         let mut bytes = 0;
         while let Some(row) = rows.next()? {
             let value: Vec<u8> = row.get(4)?;
@@ -89,6 +107,33 @@ impl View {
             }
         }
         Ok(())
+    }
+
+    /// Appends the entries with this key from `from` on to `out`, as far as the limits go; answers where to go on, `None` at
+    /// the end. What retention took meanwhile is passed over.
+    pub fn read_key(
+        &self,
+        at: TopicPartition,
+        from: Offset,
+        key: &str,
+        limits: ReadLimits,
+        out: &mut Vec<StoredEntry>,
+    ) -> Result<Option<Offset>, LogError> {
+        let before = out.len();
+        let sql = format!(
+            "SELECT offset, time, writer, key, value FROM {} WHERE offset >= ?1 AND key = ?2 ORDER BY offset LIMIT ?3",
+            table(at)
+        );
+        self.rows(
+            at,
+            &sql,
+            (from.0 as i64, key, limits.entries_max as i64),
+            limits,
+            out,
+        )
+        .map_err(|e| store(&self.path, e))?;
+        let last = out[before..].last();
+        Ok(last.map(|e| Offset(e.offset.0 + 1)))
     }
 
     /// How many partitions every topic has.

@@ -5,11 +5,15 @@ use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
 use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 use windlass_cloud_core::cut::CutSettings;
 use windlass_cloud_core::task::LOGIC_VERSION;
 
 use super::{Context, Event, Role, RunError, Running};
 use crate::broker;
+use crate::console::server::{self, Patience};
+use crate::console::{self, Api, Places, Poller};
 use crate::downlink::Publisher;
 use crate::http;
 use crate::ingest::Ingest;
@@ -24,7 +28,7 @@ use crate::serve::Serve;
 pub(super) fn start(
     context: &Context,
     roles: &[Role],
-    listener: tokio::net::TcpListener,
+    (listener, console): (TcpListener, Option<TcpListener>),
     registry: Registry,
     running: &mut Running,
 ) -> Result<(), RunError> {
@@ -64,6 +68,9 @@ pub(super) fn start(
     }
     if roles.contains(&Role::Ingest) {
         start_ingest(context, running)?;
+    }
+    if let Some(listener) = console {
+        start_console(context, roles, listener, running)?;
     }
     tracing::info!(
         roles = roles.iter().map(|r| r.as_str()).collect::<Vec<_>>().join(","),
@@ -139,6 +146,52 @@ fn start_lake(context: &Context, running: &mut Running) -> Result<(), RunError> 
     context.thread(running, "lake".into(), move || {
         Ok(lake.run(&runtime, &stop)?)
     })
+}
+
+fn start_console(
+    context: &Context,
+    roles: &[Role],
+    listener: TcpListener,
+    running: &mut Running,
+) -> Result<(), RunError> {
+    let config = &context.config;
+    let Some(console) = &config.console else {
+        return Ok(());
+    };
+    let poller = Poller {
+        fleet: Arc::clone(&config.fleet),
+        store: config.status_path(),
+        log: config.log.path.clone(),
+        snapshots: config.snapshots_dir(),
+        stale_after: console.stale_after,
+        ingest: roles
+            .contains(&Role::Ingest)
+            .then(|| context.metrics.ingest.clone()),
+        clock: context.clock,
+        started: context.clock.wall(),
+    };
+    let (boards, seen) = watch::channel(Arc::default());
+    let stop = context.stop.clone();
+    context.thread(running, "console-poller".into(), move || {
+        poller.run(&boards, &stop);
+        Ok(())
+    })?;
+    let places = Places {
+        lake: config.lake.url.clone(),
+        log: config.log.path.clone(),
+        fleet: Arc::clone(&config.fleet),
+    };
+    let api = Api::new(config.status_path(), places, seen, context.stop.clone());
+    let (app, _) = console::router(Arc::new(api));
+    let stop = context.stop.clone();
+    // the address as it is: the configuration may have asked for any free port
+    let address = listener.local_addr().unwrap_or(console.listen);
+    tracing::info!("console at http://{address}/");
+    context.task(running, "console", async move {
+        server::serve(listener, app, Patience::default(), stop).await;
+        Ok(())
+    });
+    Ok(())
 }
 
 fn start_ingest(context: &Context, running: &mut Running) -> Result<(), RunError> {

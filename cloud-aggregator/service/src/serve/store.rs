@@ -38,6 +38,12 @@ CREATE TABLE latency (
     committed INTEGER NOT NULL) STRICT;
 ";
 
+/// For readers only, so that a store that was made without them gets them too.
+const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS alerts_by_state ON alerts (state, first);
+CREATE INDEX IF NOT EXISTS alerts_by_begin ON alerts (first, alert);
+";
+
 /// Why the store did not do something. Fatal.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -79,6 +85,19 @@ pub struct Latency {
     pub slice_close: i64,
     /// When the status that shows it was committed.
     pub committed: i64,
+}
+
+/// Which alerts.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlertQuery {
+    /// In one of these states.
+    pub states: Vec<&'static str>,
+    /// Only this turbine's.
+    pub turbine: Option<String>,
+    /// After the alert with this begin and id.
+    pub after: Option<(i64, String)>,
+    /// At most.
+    pub limit: usize,
 }
 
 /// The store, for the one who writes it.
@@ -150,6 +169,7 @@ impl StatusStore {
             tx.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             tx.commit()?;
         }
+        conn.execute_batch(INDEXES)?;
         Ok(())
     }
 
@@ -202,6 +222,47 @@ impl StatusStore {
     /// All alerts' newest events as JSON, by their begin.
     pub fn alert_documents(&self) -> Result<Vec<String>, StoreError> {
         self.texts("SELECT doc FROM alerts ORDER BY first, alert")
+    }
+
+    /// Newest events of the alerts that are open, as JSON.
+    pub fn open_alert_documents(&self) -> Result<Vec<String>, StoreError> {
+        self.texts(
+            "SELECT doc FROM alerts WHERE state IN ('provisional', 'confirmed', 'merged') ORDER BY first, alert",
+        )
+    }
+
+    /// An alert's newest event as JSON.
+    pub fn alert_document(&self, alert: &str) -> Result<Option<String>, StoreError> {
+        self.conn
+            .query_row("SELECT doc FROM alerts WHERE alert = ?1", [alert], |r| {
+                r.get(0)
+            })
+            .optional()
+            .map_err(error(&self.path, "reading an alert"))
+    }
+
+    /// Some alerts' newest events as JSON, the newest begin first.
+    pub fn alert_page(&self, query: &AlertQuery) -> Result<Vec<String>, StoreError> {
+        // the states are words of this program
+        let states = query.states.join("', '");
+        let turbine = match query.turbine {
+            Some(_) => "turbine = ?1",
+            None => "?1 IS NULL",
+        };
+        let sql = format!(
+            "SELECT doc FROM alerts WHERE state IN ('{states}') AND {turbine} \
+             AND (first < ?2 OR (first = ?2 AND alert > ?3)) ORDER BY first DESC, alert LIMIT ?4"
+        );
+        let (first, alert) = match &query.after {
+            Some((first, alert)) => (*first, alert.as_str()),
+            None => (i64::MAX, ""),
+        };
+        let read = || -> rusqlite::Result<Vec<String>> {
+            let mut statement = self.conn.prepare(&sql)?;
+            let key = (query.turbine.as_deref(), first, alert, query.limit as i64);
+            statement.query_map(key, |r| r.get(0))?.collect()
+        };
+        read().map_err(error(&self.path, "reading alerts"))
     }
 
     fn texts(&self, sql: &str) -> Result<Vec<String>, StoreError> {

@@ -99,6 +99,10 @@ impl<'a> ReadingColumns<'a> {
     pub fn time(&self, i: usize) -> EventTime {
         EventTime(self.time.value(i))
     }
+    /// Channel of row `i`.
+    pub fn channel(&self, i: usize) -> ChannelId {
+        ChannelId(self.channel_id.value(i))
+    }
     /// Turbine of row `i`.
     pub fn turbine(&self, i: usize) -> &'a str {
         self.turbine.get(i).unwrap_or_default()
@@ -115,7 +119,7 @@ impl<'a> ReadingColumns<'a> {
         let quality = self.quality.get(i).unwrap_or_default();
         Ok(Reading {
             turbine: self.turbine(i),
-            channel_id: ChannelId(self.channel_id.value(i)),
+            channel_id: self.channel(i),
             channel: self.channel.get(i).unwrap_or_default(),
             unit: self.unit.get(i).unwrap_or_default(),
             time: self.time(i),

@@ -22,7 +22,10 @@ mod topic;
 pub use check::check;
 pub use convert::{decode, encode};
 pub use downlink::{Ack, AckLevel, Command, Downlink, Resend, decode_downlink, encode_downlink};
-pub use logged::{Control, Logged, Refused, decode_logged, encode_control, encode_telemetry};
+pub use logged::{
+    Control, Logged, MARK_NAME_BYTES_MAX, Mark, MarkAction, Refused, decode_logged, encode_control,
+    encode_telemetry,
+};
 pub use topic::{down_topic, parse_down_topic, parse_up_topic, up_topic};
 
 /// Version of the wire format that this code writes.

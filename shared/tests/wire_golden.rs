@@ -13,7 +13,7 @@ use windlass_shared::record::{
     Batch, Block, Body, Column, Flags, Gap, GapRange, Head, Header, LossReason, Open, Predecessor,
     Quality, QualityMark, Record, RecordHash, Seal, Stamps, Times,
 };
-use windlass_shared::time::{EventTime, WallTime};
+use windlass_shared::time::{EventTime, LogTime, WallTime};
 use windlass_shared::wire::{self, check, decode, encode};
 
 /// 2026-06-01T00:00:00Z.
@@ -374,6 +374,16 @@ fn downlink() {
     assert_eq!(wire::decode_downlink(&bytes), Ok(message));
 }
 
+fn mark(action: wire::MarkAction) -> wire::Control {
+    wire::Control::Mark(wire::Mark {
+        turbine: TurbineId::new("T042").unwrap(),
+        alert: "00112233445566778899aabbccddeeff".into(),
+        by: "Kim".into(),
+        note: "seen, \"crew\" is on its way".into(),
+        action,
+    })
+}
+
 #[test]
 fn log_entries() {
     let gateway = GatewayId::new("GW01").unwrap();
@@ -410,6 +420,12 @@ fn log_entries() {
                 toml: "[[band]]\n".into(),
             },
         ),
+        ("logged_acknowledge", mark(wire::MarkAction::Acknowledge)),
+        (
+            "logged_shelve",
+            mark(wire::MarkAction::Shelve { until: LogTime(T) }),
+        ),
+        ("logged_unshelve", mark(wire::MarkAction::Unshelve)),
     ] {
         let bytes = golden(name, &wire::encode_control(&control));
         assert_eq!(

@@ -11,6 +11,7 @@ mod book;
 mod chain;
 mod config;
 mod episodes;
+mod marks;
 mod minutes;
 mod observe;
 mod plan;

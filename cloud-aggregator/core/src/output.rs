@@ -9,7 +9,9 @@ use windlass_shared::record::Quality;
 use windlass_shared::time::{EventTime, LogTime, WallTime};
 use windlass_shared::window::WindowResult;
 
-pub use crate::detect::alert::{AlertEvent, AlertState, AlertWindow, Direction, Level};
+pub use crate::detect::alert::{
+    Acknowledged, AlertEvent, AlertState, AlertWindow, Direction, Level, Shelved,
+};
 
 /// Version of the status document.
 pub const STATUS_VERSION: u32 = 1;
@@ -268,6 +270,8 @@ pub enum Reason {
     Incompatible,
     /// No loss: a [`LogicChange`], kept where everything is kept that is neither a result nor a reading.
     Logic,
+    /// An operator's mark of an alert that is not open.
+    Mark,
 }
 
 impl Reason {
@@ -291,6 +295,7 @@ impl Reason {
             Self::Detectors => "detectors",
             Self::Incompatible => "incompatible",
             Self::Logic => "logic",
+            Self::Mark => "mark",
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::output::{LogicChange, Reason};
 use crate::topic::Topic;
 
 mod dead;
+mod marks;
 mod resend;
 mod snapshot;
 mod status;
@@ -216,6 +217,7 @@ impl Partition {
                     self.turbine(&refused.id.turbine, &refused.gateway, input, now);
                 turbine.refused(&moment, &refused, out);
             }
+            Control::Mark(mark) => self.mark(input, now, &mark, out),
             Control::DetectorConfig { version, toml } => {
                 match Detectors::parse("detectors", &toml) {
                     Ok(detectors) => self.configure(input, now, version, toml, detectors, out),
@@ -229,6 +231,25 @@ impl Partition {
                     )),
                 }
             }
+        }
+    }
+
+    fn mark(
+        &mut self,
+        input: &LogInput,
+        now: LogTime,
+        mark: &wire::Mark,
+        out: &mut Vec<TaskOutput>,
+    ) {
+        let known = self.state.turbines.get(&mark.turbine);
+        let taken = known.map(|t| t.gateway.clone()).is_some_and(|gateway| {
+            let (turbine, moment) = self.turbine(&mark.turbine, &gateway, input, now);
+            turbine.mark(&moment, mark, out)
+        });
+        if !taken {
+            let detail = format!("alert {} of {} is not open", mark.alert, mark.turbine);
+            let reason = Reason::Mark;
+            out.push(dead::entry(input, now, None, reason, detail, input.value));
         }
     }
 

@@ -11,6 +11,7 @@ mod csv;
 mod heavy;
 mod history;
 mod live;
+mod marks;
 mod model;
 mod pipeline;
 mod poller;
@@ -36,6 +37,8 @@ use windlass_cloud_core::fleet::Fleet;
 use windlass_shared::catalogue::Catalogue;
 use windlass_shared::id::{FarmId, TurbineId};
 
+use crate::clock::Clock;
+use crate::log::Log;
 use crate::serve::store::{StatusStore, StoreError};
 use crate::stop::Stop;
 use board::{Board, Card};
@@ -72,6 +75,10 @@ pub struct Api {
     pub heavy: Heavy,
     /// Places for exports.
     pub export_room: Arc<Semaphore>,
+    /// Where operators' marks go.
+    pub log: Arc<dyn Log>,
+    /// What time it is.
+    pub clock: Clock,
     /// When to end.
     pub stop: Stop,
 }
@@ -81,8 +88,9 @@ impl Api {
     pub fn new(
         store: PathBuf,
         places: Places,
+        log: Arc<dyn Log>,
         boards: watch::Receiver<Arc<Board>>,
-        stop: Stop,
+        (clock, stop): (Clock, Stop),
     ) -> Self {
         Self {
             fleet: Arc::clone(&places.fleet),
@@ -93,6 +101,8 @@ impl Api {
             places,
             heavy: Heavy::default(),
             export_room: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            log,
+            clock,
             stop,
         }
     }
@@ -184,6 +194,9 @@ pub fn router(api: Arc<Api>) -> (Router, OpenApi) {
                 .routes(routes!(readings::readings))
                 .routes(routes!(alerts::alerts))
                 .routes(routes!(alerts::alert))
+                .routes(routes!(marks::acknowledge))
+                .routes(routes!(marks::shelve))
+                .routes(routes!(marks::unshelve))
                 .routes(routes!(alerts::alarms))
                 .routes(routes!(alerts::episodes))
                 .routes(routes!(pipeline_health))

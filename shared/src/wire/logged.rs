@@ -7,9 +7,10 @@ use prost::Message;
 use super::check::seq;
 use super::convert::{epoch_of, turbine_of};
 use super::{LOGGED_BYTES_MAX, TEXT_BYTES_MAX, WireError, limit};
-use crate::id::{GatewayId, RecordId, Seq};
+use crate::id::{GatewayId, RecordId, Seq, TurbineId};
 use crate::proto;
 use crate::record::RecordHash;
+use crate::time::LogTime;
 
 /// An entry of the telemetry topic.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +40,40 @@ pub enum Control {
         /// `detectors.toml`.
         toml: String,
     },
+    /// What an operator says of an alert.
+    Mark(Mark),
+}
+
+/// Longest name of an operator, bytes.
+pub const MARK_NAME_BYTES_MAX: usize = 64;
+
+/// What an operator says of an open alert. The texts are kept as they were typed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// Whose alert.
+    pub turbine: TurbineId,
+    /// Which alert: 32 hexadecimal digits.
+    pub alert: String,
+    /// Who says it, at most [`MARK_NAME_BYTES_MAX`].
+    pub by: String,
+    /// Why, at most [`TEXT_BYTES_MAX`] bytes.
+    pub note: String,
+    /// What is said.
+    pub action: MarkAction,
+}
+
+/// What is done with an alert.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MarkAction {
+    /// Somebody has seen it.
+    Acknowledge,
+    /// It is put aside until this log time.
+    Shelve {
+        /// When it comes back.
+        until: LogTime,
+    },
+    /// It comes back now.
+    Unshelve,
 }
 
 /// Bytes that ingest refused.
@@ -83,6 +118,7 @@ pub fn encode_control(control: &Control) -> Vec<u8> {
                 toml: toml.clone(),
             })
         }
+        Control::Mark(mark) => proto::control::Control::Mark(proto_mark(mark)),
     };
     proto::Logged {
         entry: Some(proto::logged::Entry::Control(proto::Control {
@@ -90,6 +126,21 @@ pub fn encode_control(control: &Control) -> Vec<u8> {
         })),
     }
     .encode_to_vec()
+}
+
+fn proto_mark(mark: &Mark) -> proto::Mark {
+    use proto::mark::Action;
+    proto::Mark {
+        turbine: mark.turbine.to_string(),
+        alert: mark.alert.clone(),
+        by: mark.by.clone(),
+        note: mark.note.clone(),
+        action: Some(match mark.action {
+            MarkAction::Acknowledge => Action::Acknowledge(proto::Acknowledge {}),
+            MarkAction::Shelve { until } => Action::Shelve(proto::Shelve { until: until.0 }),
+            MarkAction::Unshelve => Action::Unshelve(proto::Unshelve {}),
+        }),
+    }
 }
 
 /// Decodes an entry of the telemetry topic. The record in it is not decoded yet.
@@ -141,5 +192,39 @@ fn control_of(control: proto::control::Control) -> Result<Control, WireError> {
             version: c.version,
             toml: c.toml,
         },
+        proto::control::Control::Mark(m) => Control::Mark(mark_of(m)?),
+    })
+}
+
+fn mark_of(m: proto::Mark) -> Result<Mark, WireError> {
+    use proto::mark::Action;
+    limit("by", m.by.len(), MARK_NAME_BYTES_MAX)?;
+    limit("note", m.note.len(), TEXT_BYTES_MAX)?;
+    let known = m.alert.len() == 32 && m.alert.bytes().all(|b| b.is_ascii_hexdigit());
+    if !known {
+        let found = format!("{} bytes", m.alert.len());
+        return Err(WireError::field("alert", found, "32 hexadecimal digits"));
+    }
+    let action = match m.action {
+        Some(Action::Acknowledge(proto::Acknowledge {})) => MarkAction::Acknowledge,
+        Some(Action::Shelve(s)) => MarkAction::Shelve {
+            until: LogTime(s.until),
+        },
+        Some(Action::Unshelve(proto::Unshelve {})) => MarkAction::Unshelve,
+        None => {
+            let expected = "acknowledge, shelve or unshelve";
+            return Err(WireError::field(
+                "action",
+                "none that this version knows",
+                expected,
+            ));
+        }
+    };
+    Ok(Mark {
+        turbine: turbine_of(&m.turbine)?,
+        alert: m.alert,
+        by: m.by,
+        note: m.note,
+        action,
     })
 }

@@ -137,6 +137,36 @@ pub struct AlertEvent {
     pub log_time: LogTime,
     /// For people.
     pub detail: String,
+    /// Who has seen it; left out: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledged>,
+    /// Who has put it aside; left out: nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shelved: Option<Shelved>,
+}
+
+/// Somebody has seen an alert.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// Name as it was typed.
+    pub by: String,
+    /// Note as it was typed.
+    pub note: String,
+    /// Log time of the entry that says so.
+    pub at: LogTime,
+}
+
+/// Somebody has put an alert aside.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Shelved {
+    /// Name as it was typed.
+    pub by: String,
+    /// Note as it was typed.
+    pub note: String,
+    /// Log time of the entry that says so.
+    pub at: LogTime,
+    /// Log time when it comes back.
+    pub until: LogTime,
 }
 
 impl AlertEvent {

@@ -8,7 +8,8 @@ use windlass_shared::id::{FarmId, TurbineId};
 use windlass_shared::time::{EventTime, LogTime};
 
 use super::alert::{
-    ALERT_VERSION, AlertEvent, AlertState, AlertWindow, Direction, Evidence, Level,
+    ALERT_VERSION, Acknowledged, AlertEvent, AlertState, AlertWindow, Direction, Evidence, Level,
+    Shelved,
 };
 use super::episodes::Episode;
 use crate::output::{OpenAlert, hex};
@@ -101,6 +102,19 @@ pub(super) struct Alert {
     /// Start of the first and of the newest window with evidence.
     begun: EventTime,
     evidence: EventTime,
+    pub(super) acknowledged: Option<Acknowledged>,
+    pub(super) shelved: Option<Shelved>,
+    /// What the newest breach said, for what is said of the alert between breaches.
+    pub(super) quoted: Option<Quoted>,
+}
+
+/// The evidence of a breach.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Quoted {
+    pub window: AlertWindow,
+    pub sources: Vec<Evidence>,
+    pub operating_state: Option<i64>,
+    pub detail: String,
 }
 
 /// Is the breach next to what the alert has seen?
@@ -109,7 +123,10 @@ fn near(a: &Alert, b: &Breach) -> bool {
 }
 
 impl Alert {
-    fn state(&self) -> AlertState {
+    pub(super) fn is(&self, id: &str) -> bool {
+        self.id.text() == id
+    }
+    pub(super) fn state(&self) -> AlertState {
         if self.confirmed == Some(self.level) {
             AlertState::Confirmed
         } else {
@@ -147,6 +164,12 @@ impl Book {
             alert.origin = b.origin;
         }
         (alert.value, alert.limit, alert.score) = (b.value, b.limit, b.score);
+        alert.quoted = Some(Quoted {
+            window: b.window.clone(),
+            sources: b.sources.clone(),
+            operating_state: b.operating_state,
+            detail: b.detail.clone(),
+        });
         let fresh = alert.revision == 0 || b.announce;
         if fresh || before != (alert.state(), alert.level, alert.confirmed) {
             // what is settled is said at the level that is borne out, although live data may be worse already
@@ -217,6 +240,9 @@ impl Book {
             last: b.last,
             begun: b.begun,
             evidence: b.window.start,
+            acknowledged: None,
+            shelved: None,
+            quoted: None,
         });
         self.alerts.len() - 1
     }
@@ -325,7 +351,7 @@ impl Book {
         }
     }
 
-    fn say(
+    pub(super) fn say(
         &mut self,
         scene: &Scene,
         at: usize,
@@ -381,6 +407,8 @@ impl Book {
             position: scene.position,
             log_time: scene.now,
             detail: breach.map_or_else(String::new, |b| b.detail.clone()),
+            acknowledged: a.acknowledged.clone(),
+            shelved: a.shelved.clone(),
         }
     }
 

@@ -11,8 +11,9 @@ use windlass_shared::catalogue::Catalogue;
 use windlass_shared::id::{RecordId, SeqRange};
 use windlass_shared::pane::Sources;
 use windlass_shared::record::Record;
-use windlass_shared::time::{EventTime, MINUTE_US};
+use windlass_shared::time::{EventTime, LogTime, MINUTE_US};
 use windlass_shared::window::{WindowKind, WindowResult};
+use windlass_shared::wire::Mark;
 
 use super::alert::{AlertEvent, AlertWindow, Direction, Evidence, Level};
 use super::book::{Book, Breach, Origin, Scene};
@@ -75,6 +76,21 @@ impl Chain {
     /// The open alerts in short.
     pub(crate) fn open(&self, max: usize) -> Vec<OpenAlert> {
         self.book.open(max)
+    }
+
+    /// Takes an operator's mark; false: no such alert is open.
+    pub(crate) fn mark(&mut self, scene: &Scene, mark: &Mark, out: &mut Vec<AlertEvent>) -> bool {
+        self.book.mark(scene, mark, out)
+    }
+
+    /// Alerts whose shelf has ended come back.
+    pub(crate) fn unshelve(&mut self, scene: &Scene, out: &mut Vec<AlertEvent>) {
+        self.book.unshelve(scene, out);
+    }
+
+    /// When the next shelf ends.
+    pub(crate) fn next_shelf(&self) -> LogTime {
+        self.book.next_shelf()
     }
 
     /// Other detectors from here on: a rule that is the same keeps its state, the alerts of the others end.

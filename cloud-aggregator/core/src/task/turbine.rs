@@ -322,11 +322,13 @@ impl Turbine {
             && self.windows.next_deadline() > moment.now
             && self.holes.rests(moment.now)
             && self.pace.rests()
+            && self.chain.next_shelf() > moment.now
     }
 
     /// Once a second of log time, more or less.
     pub(super) fn tick(&mut self, id: &TurbineId, moment: &Moment, out: &mut Vec<TaskOutput>) {
         self.poll(id, moment, out);
+        self.unshelve(id, moment, out);
         let asks = self
             .holes
             .poll(&self.coverage, moment.settings, moment.now, id);
@@ -439,7 +441,12 @@ impl Turbine {
         }
     }
 
-    fn alerts(&mut self, id: &TurbineId, happened: Vec<AlertEvent>, out: &mut Vec<TaskOutput>) {
+    pub(super) fn alerts(
+        &mut self,
+        id: &TurbineId,
+        happened: Vec<AlertEvent>,
+        out: &mut Vec<TaskOutput>,
+    ) {
         for event in happened {
             self.pace.mark_urgent();
             out.push(TaskOutput {
@@ -450,7 +457,7 @@ impl Turbine {
         }
     }
 
-    fn status(&mut self, id: &TurbineId, moment: &Moment, out: &mut Vec<TaskOutput>) {
+    pub(super) fn status(&mut self, id: &TurbineId, moment: &Moment, out: &mut Vec<TaskOutput>) {
         if self.pace.due(moment.now, moment.settings.status_every_us) {
             if std::mem::take(&mut self.summary_stale) {
                 self.summary = summary(&self.coverage);
@@ -464,7 +471,11 @@ impl Turbine {
     }
 }
 
-fn scene<'a>(moment: &Moment, turbine: &'a TurbineId, farm: Option<&'a FarmId>) -> Scene<'a> {
+pub(super) fn scene<'a>(
+    moment: &Moment,
+    turbine: &'a TurbineId,
+    farm: Option<&'a FarmId>,
+) -> Scene<'a> {
     Scene {
         turbine,
         farm,

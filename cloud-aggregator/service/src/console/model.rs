@@ -339,8 +339,17 @@ impl Alert {
             window,
             seqs: seqs.collect(),
             detail: e.detail.clone(),
-            acknowledged: None,
-            shelved: None,
+            acknowledged: e.acknowledged.as_ref().map(|m| MarkView {
+                by: m.by.clone(),
+                note: m.note.clone(),
+                at: time_text(m.at.0),
+            }),
+            shelved: e.shelved.as_ref().map(|m| ShelfView {
+                by: m.by.clone(),
+                note: m.note.clone(),
+                at: time_text(m.at.0),
+                until: time_text(m.until.0),
+            }),
         }
     }
 }

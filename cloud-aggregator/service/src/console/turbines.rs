@@ -193,10 +193,7 @@ pub(super) async fn turbine(
     let windows = doc.map(|d| d.windows).unwrap_or_default();
     Ok(Json(TurbineDetail {
         turbine: card.row.clone(),
-        values: values(&card)
-            .into_iter()
-            .map(|v| api.with_unit(v))
-            .collect(),
+        values: values(&card, &api.fleet),
         counts: CountsView {
             records: counts.records,
             accepted_readings: counts.accepted_readings,

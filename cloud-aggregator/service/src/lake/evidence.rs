@@ -107,6 +107,7 @@ impl Evidence {
             Taken::Control(Control::DetectorConfig { .. }) => {
                 ("detector_config", RECEIPT_CONTROL, None, None, whole())
             }
+            Taken::Control(Control::Mark(_)) => ("mark", RECEIPT_CONTROL, None, None, whole()),
             Taken::Unreadable(_) => ("unreadable", Reason::Entry.as_str(), None, None, whole()),
         };
         self.rows.push(Row {
@@ -299,7 +300,7 @@ pub struct EvidenceRow<'a> {
     pub writer: u32,
     /// Log key.
     pub key: &'a str,
-    /// `batch`, `open`, `gap`, `seal`, `tick`, `refused`, `detector_config`, `unreadable`.
+    /// `batch`, `open`, `gap`, `seal`, `tick`, `refused`, `detector_config`, `mark`, `unreadable`.
     pub kind: &'a str,
     /// `new`, `duplicate`, `control`, or the code of a [`Reason`].
     pub receipt: &'a str,

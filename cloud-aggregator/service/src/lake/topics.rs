@@ -216,6 +216,8 @@ pub fn alert(revision: u32) -> AlertEvent {
         position: 12,
         log_time: LogTime(T0),
         detail: "too hot".to_owned(),
+        acknowledged: None,
+        shelved: None,
     }
 }
 

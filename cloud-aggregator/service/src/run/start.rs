@@ -181,7 +181,13 @@ fn start_console(
         log: config.log.path.clone(),
         fleet: Arc::clone(&config.fleet),
     };
-    let api = Api::new(config.status_path(), places, seen, context.stop.clone());
+    let api = Api::new(
+        config.status_path(),
+        places,
+        Arc::clone(&context.log),
+        seen,
+        (context.clock, context.stop.clone()),
+    );
     let (app, _) = console::router(Arc::new(api));
     let stop = context.stop.clone();
     // the address as it is: the configuration may have asked for any free port

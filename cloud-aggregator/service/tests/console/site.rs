@@ -189,6 +189,8 @@ pub fn alert(n: u8, name: &str, revision: u32, state: AlertState, level: Level) 
         position: u64::from(n),
         log_time: LogTime(T0),
         detail: "gear oil is hot".to_owned(),
+        acknowledged: None,
+        shelved: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod ask;
 mod assets;
 mod board;
 mod csv;
+mod deadletters;
 mod heavy;
 mod history;
 mod live;
@@ -16,8 +17,10 @@ mod model;
 mod pipeline;
 mod poller;
 mod problem;
+mod proof;
 mod readings;
 pub mod server;
+mod timeline;
 mod turbines;
 
 use std::path::PathBuf;
@@ -192,6 +195,10 @@ pub fn router(api: Arc<Api>) -> (Router, OpenApi) {
                 .routes(routes!(turbines::turbine))
                 .routes(routes!(turbines::channels))
                 .routes(routes!(readings::readings))
+                .routes(routes!(proof::coverage))
+                .routes(routes!(proof::at))
+                .routes(routes!(timeline::timeline))
+                .routes(routes!(deadletters::dead_letters))
                 .routes(routes!(alerts::alerts))
                 .routes(routes!(alerts::alert))
                 .routes(routes!(marks::acknowledge))

@@ -1,6 +1,7 @@
 //! The HTTP API over a real socket: what it answers, what it refuses, and what live clients get.
 
 mod http;
+mod past;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod site;

@@ -207,12 +207,9 @@ fn cut<'a, 'b>(gateways: &'b [&'a Gateway<'a>]) -> Option<(EventTime, Vec<&'b Ga
     Some((down[start].0, part))
 }
 
-/// The sum of what is known; `None` when nothing is.
-fn sum(parts: impl Iterator<Item = Option<u64>>) -> Option<u64> {
-    parts.fold(None, |all, part| match (all, part) {
-        (Some(a), Some(b)) => Some(u64::saturating_add(a, b)),
-        (all, part) => all.or(part),
-    })
+/// The sum; `None` when a part is not known.
+fn sum(mut parts: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    parts.try_fold(0, |all: u64, part| Some(all.saturating_add(part?)))
 }
 
 /// How a farm is connected, from its turbines.

@@ -6,7 +6,7 @@ mod past;
 mod rig;
 mod site;
 
-use http::{Events, ask, get};
+use http::{Events, ask, get, half_a_request};
 use rig::{Site, wait_for};
 use serde_json::{Value, json};
 use site::{Service, T0, alert, append, doc, now, site};
@@ -308,6 +308,25 @@ fn pages_and_the_description() {
     assert_eq!(get(port, "/../../etc/passwd").status, 404);
     assert_eq!(get(port, "/assets/none.js").status, 404);
     service.stop();
+}
+
+#[test]
+fn a_request_that_never_ends_is_let_go() {
+    use windlass_cloud::console::server::{Patience, bind, serve};
+    use windlass_cloud::stop::Stopper;
+    let (stopper, stop) = Stopper::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = runtime.block_on(bind(any)).expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let patience = Patience {
+        header: std::time::Duration::from_millis(100),
+        ..Patience::default()
+    };
+    let served = runtime.spawn(serve(listener, axum::Router::new(), patience, stop));
+    half_a_request(port);
+    stopper.stop();
+    runtime.block_on(served).expect("an end");
 }
 
 #[test]

@@ -28,7 +28,6 @@ const PARTITIONS: u32 = 2;
 
 /// The service on threads of its own.
 pub struct Service {
-    pub port: u16,
     stopper: Stopper,
     thread: JoinHandle<Result<(), RunError>>,
 }
@@ -53,11 +52,7 @@ impl Service {
                 .expect("a runtime")
                 .block_on(run(config, roles, Some(stop)))
         });
-        let service = Self {
-            port,
-            stopper,
-            thread,
-        };
+        let service = Self { stopper, thread };
         wait_for("the console", || {
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
         });

@@ -20,6 +20,9 @@ fn main() -> io::Result<()> {
         String::from("/// Path and bytes, sorted by path.\nstatic FILES: &[(&str, &[u8])] = &[\n");
     for (name, path) in &files {
         let path = path.canonicalize()?;
+        let path = path
+            .to_str()
+            .ok_or_else(|| io::Error::other("a path that is no text"))?;
         writeln!(text, "    ({name:?}, include_bytes!({path:?})),").map_err(io::Error::other)?;
     }
     text.push_str("];\n");

@@ -40,6 +40,7 @@ pub struct AlertTally {
 
 impl AlertTally {
     /// Takes in one open alert.
+    #[allow(clippy::fn_params_excessive_bools)] // four facts of an alert, in one place
     pub fn add(&mut self, critical: bool, provisional: bool, acknowledged: bool, shelved: bool) {
         self.open += 1;
         self.critical += u32::from(critical);

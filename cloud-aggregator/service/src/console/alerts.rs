@@ -306,8 +306,10 @@ pub(super) async fn episodes(
     let events = all
         .iter()
         .filter_map(|t| AlertEvent::decode(t.as_bytes()).ok());
-    let events =
-        events.filter(|e| farm.is_none() || e.farm.as_ref().map(|f| f.as_str()) == farm.as_deref());
+    let events = events.filter(|e| {
+        farm.is_none()
+            || e.farm.as_ref().map(windlass_shared::id::FarmId::as_str) == farm.as_deref()
+    });
     let episodes = group(events);
     let page = Page::of(episodes.iter(), &page, |e| e.id.clone(), EpisodeView::clone)?;
     Ok(Json(page))

@@ -49,6 +49,9 @@ pub struct Board {
     pub pipeline: Pipeline,
 }
 
+/// Mean bytes of a turbine's records, and of those in a second.
+pub type Rates<'a> = dyn Fn(&TurbineId) -> (Option<f64>, Option<f64>) + 'a;
+
 /// What a board is built from.
 pub struct Sources<'a> {
     /// Who stands where.
@@ -58,7 +61,7 @@ pub struct Sources<'a> {
     /// Newest events of open alerts, and of some that ended, by alert.
     pub alerts: &'a BTreeMap<String, Arc<AlertEvent>>,
     /// Mean size and rate of a turbine's records.
-    pub rates: &'a dyn Fn(&TurbineId) -> (Option<f64>, Option<f64>),
+    pub rates: &'a Rates<'a>,
     /// The pipeline as the log shows it.
     pub pipeline: Pipeline,
     /// Now.

@@ -86,7 +86,8 @@ pub(super) async fn dead_letters(
     };
     let path = api.places.log.clone();
     let page = api.heavy.run(move || async move {
-        read(&path, &params, before, limit).map_err(|e| Problem::failed("reading the log", &e))
+        read(&path, &params, before.as_deref(), limit)
+            .map_err(|e| Problem::failed("reading the log", &e))
     });
     Ok(Json(page.await?))
 }
@@ -99,7 +100,7 @@ fn place(text: &str) -> Option<Vec<u64>> {
 fn read(
     path: &std::path::Path,
     params: &DeadLetterParams,
-    before: Option<Vec<u64>>,
+    before: Option<&[u64]>,
     limit: usize,
 ) -> Result<Page<DeadLetterView>, LogError> {
     let log = SqliteView::open(path)?;
@@ -110,9 +111,7 @@ fn read(
     for partition in (0..partitions).map(PartitionId) {
         let at = TopicPartition::new(Topic::DeadLetter, partition);
         let (first, end) = log.bounds(at)?;
-        let told = before
-            .as_ref()
-            .and_then(|b| b.get(usize::from(partition.0)));
+        let told = before.and_then(|b| b.get(usize::from(partition.0)));
         let end = end.0.min(told.copied().unwrap_or(u64::MAX));
         ends.push(end);
         let from = first.0.max(end.saturating_sub(SCAN_MAX as u64));
@@ -143,7 +142,7 @@ fn read(
             }
         }
     }
-    found.sort_by(|a, b| (b.0, b.1, b.2).cmp(&(a.0, a.1, a.2)));
+    found.sort_by_key(|f| std::cmp::Reverse((f.0, f.1, f.2)));
     more |= found.len() > limit;
     found.truncate(limit);
     for (_, partition, offset, _) in &found {

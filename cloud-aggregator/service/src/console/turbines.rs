@@ -48,7 +48,7 @@ pub enum SortKey {
 
 /// Newest value of a channel.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
-pub struct Value {
+pub struct ChannelValue {
     /// Channel name.
     channel: String,
     /// Null: the reading carries no number.
@@ -97,7 +97,7 @@ pub struct TurbineDetail {
     #[serde(flatten)]
     turbine: Turbine,
     /// Newest values of the fast channels.
-    values: Vec<Value>,
+    values: Vec<ChannelValue>,
     /// Readings and records so far.
     counts: CountsView,
     /// Windows so far.
@@ -226,7 +226,7 @@ pub(super) async fn turbine(
 }
 
 /// Newest values of a turbine's fast channels, with the unit that the newest catalogue with the channel gives it.
-pub(super) fn values(card: &Card, fleet: &Fleet) -> Vec<Value> {
+pub(super) fn values(card: &Card, fleet: &Fleet) -> Vec<ChannelValue> {
     let unit = |name: &str| {
         let known = fleet
             .catalogues()
@@ -237,7 +237,7 @@ pub(super) fn values(card: &Card, fleet: &Fleet) -> Vec<Value> {
     };
     let values = card.doc.iter().flat_map(|d| &d.values);
     values
-        .map(|v| Value {
+        .map(|v| ChannelValue {
             channel: v.channel.clone(),
             value: v.value.filter(|x| x.is_finite()),
             unit: unit(&v.channel).unwrap_or_default(),

@@ -47,9 +47,13 @@ pub fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: 
     let mut stream = connect(port);
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
     for (name, value) in headers {
-        request += &format!("{name}: {value}\r\n");
+        for part in [name, ": ", value, "\r\n"] {
+            request.push_str(part);
+        }
     }
-    request += &format!("content-length: {}\r\n\r\n{body}", body.len());
+    let length = format!("content-length: {}\r\n\r\n", body.len());
+    request.push_str(&length);
+    request.push_str(body);
     stream.write_all(request.as_bytes()).expect("written");
     read(&mut BufReader::new(stream))
 }

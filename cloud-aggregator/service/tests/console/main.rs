@@ -270,14 +270,14 @@ fn live_clients_get_all_once_and_then_what_changes() {
     assert_eq!(values["values"][0]["value"], 1_900.0);
     // a client that does not read holds nobody back
     let mut slow = Events::open(port, "/api/v1/live?topics=wall");
-    service.write(&site, 20, 1_000.0);
+    Service::write(&site, 20, 1_000.0);
     let wall = events.next("wall").expect("a change");
     assert_eq!(
         (&wall["full"], &wall["t"][0][4]),
         (&json!(false), &json!(1000.0))
     );
     for power in [900.0, 800.0, 700.0] {
-        service.write(&site, 30, power);
+        Service::write(&site, 30, power);
         let wall = events.next("wall").expect("a change");
         assert_eq!(wall["t"][0][4], power);
     }

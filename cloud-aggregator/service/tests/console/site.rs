@@ -191,7 +191,7 @@ pub fn alert(n: u8, name: &str, revision: u32, state: AlertState, level: Level) 
 
 impl Service {
     /// Writes a document of T1 into the status store, as the serve role would.
-    pub fn write(&self, site: &Site, position: u64, power: f64) {
+    pub fn write(site: &Site, position: u64, power: f64) {
         use windlass_cloud::serve::store::StatusStore;
         let path = site.data().join("status.db");
         let log = windlass_cloud::log::sqlite::SqliteView::open(&site.data().join("log.db"));

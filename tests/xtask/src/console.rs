@@ -51,6 +51,14 @@ pub fn script(name: &str) -> Command {
     command
 }
 
+/// The console in a real browser, before the service with a small fleet: the programs that were built beside this one.
+pub fn browser_tests() -> Result<Command> {
+    let own = std::env::current_exe().context("where this program is")?;
+    let mut command = script("test:browser");
+    command.env("WINDLASS_BIN", own.parent().context("its folder")?);
+    Ok(command)
+}
+
 fn npm(args: &[&str]) -> Result<()> {
     let mut command = Command::new("npm");
     command.args(args).current_dir(folder());

@@ -69,6 +69,11 @@ pub const FOR_TESTS: &[Need] = &[
         reason: "the tests need a real broker with certificates",
     },
     Need {
+        program: "chromium",
+        packages: &["chromium"],
+        reason: "the console is tested in a real browser",
+    },
+    Need {
         program: "git",
         packages: &["git"],
         reason: "the repository's rules apply to what git tracks",

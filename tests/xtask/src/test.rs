@@ -51,7 +51,12 @@ pub fn all() -> Result<bool> {
     }
     let all = run::cargo(&["test", "--workspace", "--no-fail-fast"]);
     let console = console::script("test");
-    for (name, command) in [("tests", all), ("console's tests", console)] {
+    let browser = console::browser_tests()?;
+    for (name, command) in [
+        ("tests", all),
+        ("console's tests", console),
+        ("console in a browser", browser),
+    ] {
         eprintln!("== {name}");
         let (counted, ok) = tests(command)?;
         tally.passed += counted.passed;

@@ -1,0 +1,8 @@
+// Runs the browser tests; the last line counts them.
+
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { report } from "../test/report.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+process.exitCode = (await report([join(here, "console.test.mjs")])) ? 0 : 1;

@@ -22,6 +22,7 @@ use crate::topic::Topic;
 
 mod dead;
 mod marks;
+mod order;
 mod resend;
 mod snapshot;
 mod status;
@@ -33,7 +34,7 @@ pub(crate) use status::Live;
 use turbine::{Moment, Turbine};
 
 /// Version of the logic: another number may give other bytes for the same log.
-pub const LOGIC_VERSION: u32 = 1;
+pub const LOGIC_VERSION: u32 = 2;
 
 /// One entry of the telemetry topic as it lies in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,7 +70,8 @@ pub struct TaskSettings {
     pub windows: WindowSettings,
     /// Stamps may be ahead of log time by this much, microseconds.
     pub skew_max_us: i64,
-    /// A hole is asked for after this much log time without progress, microseconds; then after twice that, and so on.
+    /// A hole is asked for after this much log time without progress, microseconds; then after twice that, and so on. An
+    /// order to begin a new epoch is given again after the same waits.
     pub resend_wait_us: i64,
     /// Longest such wait, microseconds.
     pub resend_wait_max_us: i64,

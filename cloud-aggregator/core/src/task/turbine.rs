@@ -13,6 +13,7 @@ use windlass_shared::time::{EventTime, LogTime, MINUTE_US};
 use windlass_shared::window::{Status, WindowKind, WindowResult, Windows};
 use windlass_shared::wire::{self, Command, Downlink};
 
+use super::order::Orders;
 use super::resend::Holes;
 use super::status::{Live, Pace};
 use super::view::{fault_text, summary};
@@ -61,8 +62,8 @@ pub(super) struct Turbine {
     polled: bool,
     /// Faults of coverage that were alarmed.
     faults: Vec<LinkFault>,
-    /// Quarantined epochs, and when the order to end each may be given again.
-    commanded: Vec<(Epoch, LogTime)>,
+    /// Orders to end quarantined epochs.
+    orders: Orders,
 }
 
 impl Turbine {
@@ -84,7 +85,7 @@ impl Turbine {
             holes: Holes::default(),
             polled: true,
             faults: Vec::new(),
-            commanded: Vec::new(),
+            orders: Orders::default(),
         }
     }
 
@@ -256,7 +257,7 @@ impl Turbine {
                 self.counts.rejected_readings += readings_of(record);
             }
         }
-        let known = self.commanded.iter().any(|(e, _)| *e == id.epoch);
+        let known = self.orders.knows(id.epoch);
         if matches!(reason, Reason::Conflict | Reason::Quarantined) {
             self.command_new_epoch(moment, &id.turbine, id.epoch, &detail, out);
         }
@@ -273,7 +274,7 @@ impl Turbine {
         ));
     }
 
-    /// Orders a new epoch, at once and then no more often than a hole is asked for.
+    /// Orders a new epoch instead of this one.
     fn command_new_epoch(
         &mut self,
         moment: &Moment,
@@ -282,19 +283,17 @@ impl Turbine {
         reason: &str,
         out: &mut Vec<TaskOutput>,
     ) {
-        let again = moment.now.plus_us(moment.settings.resend_wait_us);
-        match self.commanded.iter_mut().find(|(e, _)| *e == epoch) {
-            Some((_, at)) if *at > moment.now => return,
-            Some((_, at)) => *at = again,
-            None => self.commanded.push((epoch, again)),
+        let of = (turbine, epoch);
+        let (settings, now) = (moment.settings, moment.now);
+        let command = self.orders.give(&self.coverage, settings, now, of, reason);
+        if let Some(command) = command {
+            self.command(vec![command], out);
         }
-        let command = Command::NewEpoch {
-            turbine: turbine.clone(),
-            instead_of: epoch,
-            reason: reason.to_owned(),
-        };
+    }
+
+    fn command(&self, commands: Vec<Command>, out: &mut Vec<TaskOutput>) {
         let message = Downlink {
-            commands: vec![command],
+            commands,
             ..Downlink::default()
         };
         out.push(downlink(&self.gateway, &message));
@@ -321,6 +320,7 @@ impl Turbine {
         self.polled
             && self.windows.next_deadline() > moment.now
             && self.holes.rests(moment.now)
+            && self.orders.rests(moment.now)
             && self.pace.rests()
             && self.chain.next_shelf() > moment.now
     }
@@ -338,6 +338,12 @@ impl Turbine {
                 ..Downlink::default()
             };
             out.push(downlink(&self.gateway, &message));
+        }
+        let orders = self
+            .orders
+            .poll(&self.coverage, moment.settings, moment.now, id);
+        if !orders.is_empty() {
+            self.command(orders, out);
         }
         self.pace.tick();
         self.status(id, moment, out);

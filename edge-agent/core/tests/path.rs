@@ -175,13 +175,17 @@ fn a_new_epoch_on_command_only_instead_of_the_current_one() {
     w.input(command(windlass_shared::id::Epoch([9; 16])));
     w.live_for(1);
     assert_eq!(w.core.view().turbines[0].epoch, Some(current));
+    let is_bad = |e: &&AgentEvent| matches!(e, AgentEvent::BadDownlink { .. });
+    assert_eq!(w.events.iter().filter(is_bad).count(), 1);
     w.input(command(current));
     w.live_for(2);
     let next = w.core.view().turbines[0].epoch.unwrap();
     assert_ne!(next, current);
+    // repeated, because the cloud has not heard of the new epoch yet: obeyed already
     w.input(command(current));
     w.live_for(1);
     assert_eq!(w.core.view().turbines[0].epoch, Some(next));
+    assert_eq!(w.events.iter().filter(is_bad).count(), 1);
     w.run(3 * SECOND);
     assert_eq!(w.unacked(), []);
 }

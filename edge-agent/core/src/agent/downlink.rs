@@ -122,11 +122,13 @@ impl AgentCore {
                     instead_of,
                     reason,
                 } => {
-                    let current = self.turbines.get(&turbine);
-                    let current = current.and_then(|t| t.numberer.position()).map(|p| p.epoch);
+                    let held = self.turbines.get(&turbine);
+                    let current = held.and_then(|t| t.numberer.position()).map(|p| p.epoch);
+                    let known = held.is_some_and(|t| t.known.iter().any(|k| k.epoch == instead_of));
                     if current == Some(instead_of) {
                         self.new_epoch(now, &turbine, &reason, false);
-                    } else {
+                    } else if !known {
+                        // one that is known was left already: the order is repeated until the cloud hears of the new one
                         let what = format!(
                             "NewEpoch for {turbine} instead of {instead_of}, which is not written"
                         );

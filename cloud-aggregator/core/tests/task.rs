@@ -4,8 +4,7 @@ mod world;
 
 use std::sync::Arc;
 
-use windlass_cloud_core::bench::{Feed, Stage, Stream, naive};
-use windlass_cloud_core::detect::Detectors;
+use windlass_cloud_core::bench::Feed;
 use windlass_cloud_core::output::{AlertState, Counts, Reason};
 use windlass_cloud_core::task::{Partition, RestoreError};
 use windlass_cloud_core::topic::Topic;
@@ -15,8 +14,6 @@ use windlass_shared::time::{SECOND_US, WallTime};
 use windlass_shared::window::{Status, WindowKind};
 use windlass_shared::wire::{self, Command, Control, Resend};
 use world::*;
-
-const EXAMPLE: &str = include_str!("../../detectors.example.toml");
 
 /// Records of live operation: the Open, then both classes of each second.
 fn records(feed: &mut Feed, n: u8, from: i64, seconds: i64) -> Vec<(i64, Record)> {
@@ -453,30 +450,6 @@ fn settings_change_only_when_they_are_adopted() {
     assert!(partition.adopt(Arc::new(other.clone()), fleet.clone()));
     let restored = Partition::restore(&partition.snapshot(), fleet).unwrap();
     assert_eq!(*restored.settings(), other);
-}
-
-#[test]
-fn the_state_of_a_300_channel_turbine_fits_its_budget() {
-    let fleet = fleet();
-    let catalogue = catalogue(&fleet, "onshore-3mw");
-    let stream = Stream::build(&fleet, &catalogue, 660, 1);
-    let (partition, outputs) = stream.task(&settings(), &fleet, Some(EXAMPLE));
-    assert_eq!(partition.turbines(), 3);
-    assert!(outputs > 0);
-    let each = partition.snapshot().len() / 3;
-    assert!(each <= 150_000, "{each} bytes");
-    // every stage sees the same readings
-    let detectors = Arc::new(Detectors::parse("detectors.example.toml", EXAMPLE).unwrap());
-    let made = Stage::ALL.map(|stage| stream.pass(stage, &fleet, &detectors));
-    assert!(made.iter().all(|m| m.readings == stream.readings));
-    assert_eq!(
-        made.map(|m| m.windows > 0),
-        [false, false, false, true, true]
-    );
-    assert_eq!(made[3].windows, made[4].windows);
-    assert_eq!(made[4].alerts, 0);
-    // and so does the yardstick: a minute of each channel and turbine at least
-    assert!(naive(&stream.rows()) >= 3 * 11 * 299);
 }
 
 #[test]

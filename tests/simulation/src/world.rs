@@ -14,6 +14,7 @@ use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::task::TaskSettings;
 use windlass_cloud_core::topic::Entry;
 use windlass_edge_core::{CommitBatch, Input, LoadRequest, RowLevel};
+use windlass_shared::id::RecordId;
 use windlass_shared::time::{MonoTime, SECOND_US};
 
 use crate::cloud::{Log, Task};
@@ -196,7 +197,7 @@ impl World {
         let mut settled_since = None;
         loop {
             self.step()?;
-            let stuck = self.stuck();
+            let mut stuck = self.stuck();
             match (&stuck, settled_since) {
                 (Some(_), _) => settled_since = None,
                 (None, None) => settled_since = Some(self.heap.now()),
@@ -204,7 +205,11 @@ impl World {
                 (None, Some(t))
                     if self.heap.now() > t + 3 * self.settings.windows.settle_wait_us as u64 =>
                 {
-                    break;
+                    stuck = self.unfilled();
+                    if stuck.is_none() {
+                        break;
+                    }
+                    settled_since = None;
                 }
                 _ => {}
             }
@@ -257,6 +262,24 @@ impl World {
         self.sinks.holes().map(|(turbine, missing)| {
             format!("{turbine} misses {missing} seqs that nobody answers for")
         })
+    }
+
+    /// A record that was acknowledged, lies on a disk, and is not in the log: the log lost its tail, and has not got an
+    /// answer to its question yet (each question without progress waits longer).
+    fn unfilled(&self) -> Option<String> {
+        let rows = self.gateways.iter().flat_map(|g| g.disk.rows());
+        let mut acked = rows.filter(|r| r.level != RowLevel::Unacked);
+        let missing = |id: &RecordId| {
+            !self
+                .logs
+                .iter()
+                .any(|l| l.held.contains(id) || l.told.contains(id))
+        };
+        let row = acked.find(|r| missing(&r.meta.id))?;
+        Some(format!(
+            "{} was acknowledged, and the log that lost it did not get it again",
+            row.meta.id
+        ))
     }
 
     fn step(&mut self) -> Check {

@@ -20,7 +20,7 @@ struct Arguments {
 enum Command {
     /// A small fleet with faults on the way; ends with a ledger.
     Demo {
-        /// How long traffic runs, minutes.
+        /// How long traffic runs, minutes, at least 2.
         #[arg(long, default_value_t = 2.0)]
         minutes: f64,
         /// How many turbines.

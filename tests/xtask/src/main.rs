@@ -65,7 +65,7 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Demo {
-    /// How long traffic runs, minutes; draining the backlogs comes on top.
+    /// How long traffic runs, minutes, at least 2; draining the backlogs comes on top.
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
     /// How many turbines, at least 4.

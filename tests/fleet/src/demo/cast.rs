@@ -22,6 +22,10 @@ const TURBINES_PER_GATEWAY: usize = 2;
 const SMALL_DISK_BYTES: u64 = 96 * 1024;
 /// Uplink of the gateway with the history, bytes a second: its backlog takes a while.
 const HISTORY_BYTES_PER_S: u64 = 4_000;
+/// Shortest run: each fault lasts into a whole window that settles before the traffic ends.
+const MINUTES_MIN: f64 = 2.0;
+/// Longest run: a day.
+const MINUTES_MAX: f64 = 1_440.0;
 const PROFILE: &str = "onshore-3mw";
 const HISTORY_FILE: &str = "history.csv";
 
@@ -72,6 +76,11 @@ impl Cast {
         ensure!(
             turbines >= TURBINES_MIN,
             "--turbines {turbines}: expected at least {TURBINES_MIN}, one for each part"
+        );
+        ensure!(
+            (MINUTES_MIN..=MINUTES_MAX).contains(&minutes),
+            "--minutes: found {minutes}, expected {MINUTES_MIN} to {MINUTES_MAX}: an alarm is confirmed on settled windows \
+             of a minute, so in a shorter run no fault could be found"
         );
         let run_s = minutes * 60.0;
         let id = |n: usize| format!("T{:03}", n + 1);
@@ -222,4 +231,23 @@ fn history_source(turbine: &str) -> String {
         write!(table, "name = \"{column}\"\nchannel = \"{column}\"\n").ok();
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_could_find_no_fault_is_refused() {
+        for minutes in [0.0, 1.0, 1.99, -3.0, f64::NAN, f64::INFINITY] {
+            let refused = Cast::new(6, minutes).err().expect("refused").to_string();
+            assert!(
+                refused.starts_with("--minutes: found") && refused.contains("expected 2 to 1440"),
+                "{refused}"
+            );
+        }
+        assert!(Cast::new(4, 2.0).is_ok());
+        let few = Cast::new(3, 2.0).err().expect("refused").to_string();
+        assert!(few.contains("--turbines 3"), "{few}");
+    }
 }

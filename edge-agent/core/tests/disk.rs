@@ -3,9 +3,11 @@
 
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use windlass_edge_core::{AgentEvent, Input, RowClass, RowLevel, SourceKind, StoreFault};
+use windlass_edge_core::{
+    AgentEvent, Input, LoadRequest, RowClass, RowLevel, SourceKind, StoreFault,
+};
 use windlass_shared::record::{Body, LossReason};
 use world::*;
 
@@ -216,6 +218,43 @@ fn a_disk_without_room_even_for_an_eviction_is_waited_for_and_not_tried_in_a_spi
     assert!(!lost.is_empty());
     let after = w.store.usage().used;
     assert!(after + 40_000 > before, "{before} shrank to {after}");
+}
+
+#[test]
+fn what_is_safe_and_leaves_makes_no_unsent_record_leave_with_it() {
+    let mut w = small(1 << 30);
+    w.settings.disk.room_bytes = 4000;
+    w.restart(2);
+    w.start_live();
+    w.live_for(60);
+    w.cut_link();
+    w.live_for(120);
+    w.loads.clear();
+    w.no_room = true;
+    w.live_for(300);
+    let mut first = BTreeMap::new();
+    let mut safe = BTreeSet::new();
+    for load in &w.loads {
+        let LoadRequest::Evictable {
+            level,
+            class,
+            bytes,
+            rows_max,
+            ..
+        } = load
+        else {
+            continue;
+        };
+        if *level == RowLevel::Unacked {
+            first.entry(*class).or_insert((*bytes, *rows_max));
+        } else {
+            safe.insert(*class);
+        }
+    }
+    // the first question about a tier is for the room that is wanted, whatever leaves of the class at another level
+    let wanted = (4000, w.settings.disk.evict_rows_max);
+    assert!(first.keys().any(|class| safe.contains(class)), "{first:?}");
+    assert!(first.values().all(|asked| *asked == wanted), "{first:?}");
 }
 
 #[test]

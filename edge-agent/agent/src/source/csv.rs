@@ -1,7 +1,7 @@
 //! Replays a CSV file: reads pieces of it, hands them to the core's parser, and waits where the parser or the disk says so.
 //!
-//! Invariants: the stored position decides where reading goes on, and only in the file that it speaks of; memory is bounded by a piece and a batch, however long
-//! the file is; a file that cannot be read on ends its source, never the agent.
+//! Invariants: the stored position decides where reading goes on, and only in the file that it speaks of; memory is bounded
+//! by a piece and a batch, however long the file is; a file that cannot be read on ends its source, never the agent.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -68,8 +68,11 @@ impl Commits {
     }
     /// Rows that the commit under way evicts: with a full disk they are still there.
     pub fn leaving(&self) -> impl Iterator<Item = &RowMeta> {
-        let leaving = self.under_way.iter().flat_map(|u| &u.leaving);
-        leaving.flat_map(Leaving::rows)
+        self.leaving_together().flat_map(Leaving::rows)
+    }
+    /// The same by turbine and level.
+    pub fn leaving_together(&self) -> impl Iterator<Item = &Leaving> {
+        self.under_way.iter().flat_map(|u| &u.leaving)
     }
     /// Does the commit that met a full disk already give back more than it takes? Then more evictions would not help: it
     /// is the eviction itself that finds no room, and only somebody else can make some.

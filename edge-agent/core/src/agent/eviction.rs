@@ -237,12 +237,16 @@ impl AgentCore {
             return;
         };
         self.evictions.asked = true;
-        // the store still has, and names first, what a commit that met a full disk is to evict
-        let here = |r: &&RowMeta| r.id.turbine == turbine && r.kind.class() == class;
-        let leaving = || self.commits.leaving().filter(here);
+        // the store still has, and names first, what a commit that met a full disk is to evict of this tier
+        let leaving = self.commits.leaving_together();
+        let leaving = leaving.filter(|l| l.turbine == turbine && l.level == level);
+        let leaving = leaving.flat_map(Leaving::rows);
+        let (rows_gone, bytes_gone) = leaving
+            .filter(|r| r.kind.class() == class)
+            .fold((0, 0), |(n, sum), r| (n + 1, sum + r.bytes));
         out.push(Output::Load(LoadRequest::Evictable {
-            bytes: bytes + leaving().map(|r| r.bytes).sum::<u64>(),
-            rows_max: settings.evict_rows_max + leaving().count(),
+            bytes: bytes + bytes_gone,
+            rows_max: settings.evict_rows_max + rows_gone,
             turbine,
             level,
             class,

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use windlass_edge_core::{
-    AgentCore, AgentEvent, Input, MemoryStore, Now, Output, PublishId, Reading, RowLevel, Settings,
-    SourceId, SourceKind, SourceSettings, TurbineSettings, Value,
+    AgentCore, AgentEvent, Input, LoadRequest, MemoryStore, Now, Output, PublishId, Reading,
+    RowLevel, Settings, SourceId, SourceKind, SourceSettings, TurbineSettings, Value,
 };
 use windlass_shared::catalogue::{Catalogue, Channel, Class, Kind, RateGroup, Raw};
 use windlass_shared::id::{ChannelId, Epoch, GatewayId, RecordId, Seq, SeqRange, TurbineId};
@@ -141,6 +141,8 @@ pub struct World {
     pub disk_full_for: usize,
     /// Every transaction meets a full disk, evictions included.
     pub no_room: bool,
+    /// What the core asked the store for.
+    pub loads: Vec<LoadRequest>,
     inputs: VecDeque<Input>,
 }
 
@@ -169,6 +171,7 @@ impl World {
             ever: BTreeMap::new(),
             disk_full_for: 0,
             no_room: false,
+            loads: Vec::new(),
             inputs: VecDeque::new(),
         };
         let recovered = world.store.recovered();
@@ -225,6 +228,7 @@ impl World {
                 });
             }
             Output::Load(request) => {
+                self.loads.push(request.clone());
                 let loaded = self.store.load(&request);
                 self.inputs.push_back(Input::Loaded(loaded));
             }

@@ -17,7 +17,7 @@ mod http;
 pub mod inspect;
 pub mod log;
 mod metrics;
-mod mqtt;
+pub mod mqtt;
 pub mod outbox;
 mod procfs;
 pub mod run;

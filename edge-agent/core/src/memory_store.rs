@@ -13,8 +13,8 @@ use crate::input::SourceId;
 use crate::output::LoadRequest;
 use crate::seq_set::SeqSet;
 use crate::store::{
-    CommitBatch, HeldEpoch, LevelChange, Loaded, Recovered, RecoveredTurbine, RowClass, RowKind,
-    RowLevel, RowMeta, StoreFault, StoredRow, Tallies, Usage,
+    CommitBatch, Eviction, HeldEpoch, LevelChange, Loaded, NewRow, Recovered, RecoveredTurbine,
+    RowClass, RowKind, RowLevel, RowMeta, StoreFault, StoredRow, Tallies, Tally, Usage,
 };
 
 /// What a row costs besides its record, bytes. The real file has its own overhead; only its order matters here.
@@ -30,6 +30,20 @@ struct EpochRow {
     head: Head,
 }
 
+fn cost(meta: &RowMeta) -> u64 {
+    meta.bytes + ROW_OVERHEAD_BYTES
+}
+
+fn add(tally: &mut Tally, meta: &RowMeta) {
+    tally.rows += 1;
+    tally.bytes += meta.bytes;
+}
+
+fn take(tally: &mut Tally, meta: &RowMeta) {
+    tally.rows -= 1;
+    tally.bytes -= meta.bytes;
+}
+
 /// The model of a store.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct MemoryStore {
@@ -41,6 +55,10 @@ pub struct MemoryStore {
     file: u64,
     /// Bytes that fit; `None`: any.
     capacity: Option<u64>,
+    /// Bytes of the rows with their overhead, kept as they come and go.
+    used: u64,
+    /// Rows and bytes of those who have any, kept as they come and go.
+    tallies: BTreeMap<TurbineId, Tallies>,
 }
 
 impl MemoryStore {
@@ -65,14 +83,6 @@ impl MemoryStore {
         self.positions.get(source).map(Vec::as_slice)
     }
 
-    fn used(&self) -> u64 {
-        let bytes = self
-            .rows
-            .values()
-            .map(|r| r.meta.bytes + ROW_OVERHEAD_BYTES);
-        bytes.sum()
-    }
-
     fn key(&self, turbine: &TurbineId, epoch: Epoch) -> Option<usize> {
         let is = |e: &EpochRow| e.turbine == *turbine && e.epoch == epoch;
         self.epochs.iter().position(is)
@@ -80,65 +90,126 @@ impl MemoryStore {
 
     /// Applies one transaction, or nothing of it.
     pub fn apply(&mut self, batch: &CommitBatch) -> Result<Usage, StoreFault> {
-        let before = self.clone();
-        for eviction in &batch.evictions {
-            if let Some(key) = self.key(&eviction.turbine, eviction.epoch) {
-                let seqs = eviction.seqs;
-                self.rows
-                    .retain(|(k, seq), _| *k != key || !seqs.contains(*seq));
+        self.check_order(&batch.rows)?;
+        let left = self.evict(&batch.evictions);
+        let came: u64 = batch.rows.iter().map(|row| cost(&row.meta)).sum();
+        let file = self.file.max(self.used + came);
+        if file > self.file && self.capacity.is_some_and(|capacity| file > capacity) {
+            for (key, row) in left {
+                self.put(key, row);
             }
+            return Err(StoreFault::DiskFull);
         }
+        self.file = file;
         for change in &batch.levels {
             self.change(change);
         }
         for row in &batch.rows {
-            let meta = &row.meta;
-            let key = self
-                .key(&meta.id.turbine, meta.id.epoch)
-                .unwrap_or_else(|| {
-                    self.epochs.push(EpochRow {
-                        turbine: meta.id.turbine.clone(),
-                        epoch: meta.id.epoch,
-                        last: Seq(0),
-                        ceiling: EventTime::MIN,
-                        frontier: EventTime::MIN,
-                        head: Head::default(),
-                    });
-                    self.epochs.len() - 1
-                });
-            let epoch = &mut self.epochs[key];
-            if meta.id.seq <= epoch.last {
-                *self = before;
-                return Err(StoreFault::Broken(format!("row {} again", meta.id)));
-            }
-            epoch.last = meta.id.seq;
-            epoch.ceiling = meta.ceiling;
-            epoch.frontier = meta.frontier;
-            epoch.head = meta.head;
-            let row = StoredRow {
-                meta: meta.clone(),
-                level: RowLevel::Unacked,
-                payload: row.payload.clone(),
-            };
-            self.rows.insert((key, meta.id.seq), row);
+            self.append(row);
         }
         self.positions.extend(batch.positions.iter().cloned());
         self.clean = batch.clean_stop;
-        self.file = self.file.max(self.used());
-        if self.capacity.is_some_and(|c| self.file > c) && self.file > before.file {
-            *self = before;
-            return Err(StoreFault::DiskFull);
-        }
         Ok(self.usage())
+    }
+
+    /// Every row is behind the last one of its epoch.
+    fn check_order(&self, rows: &[NewRow]) -> Result<(), StoreFault> {
+        let mut lasts: Vec<(&TurbineId, Epoch, Seq)> = Vec::new();
+        for id in rows.iter().map(|row| &row.meta.id) {
+            let known = lasts
+                .iter_mut()
+                .find(|(turbine, epoch, _)| **turbine == id.turbine && *epoch == id.epoch);
+            let last = match &known {
+                Some((_, _, last)) => *last,
+                None => {
+                    (self.key(&id.turbine, id.epoch)).map_or(Seq(0), |key| self.epochs[key].last)
+                }
+            };
+            if id.seq <= last {
+                return Err(StoreFault::Broken(format!("row {id} again")));
+            }
+            match known {
+                Some(entry) => entry.2 = id.seq,
+                None => lasts.push((&id.turbine, id.epoch, id.seq)),
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, row: &NewRow) {
+        let meta = &row.meta;
+        let key = self
+            .key(&meta.id.turbine, meta.id.epoch)
+            .unwrap_or_else(|| {
+                self.epochs.push(EpochRow {
+                    turbine: meta.id.turbine.clone(),
+                    epoch: meta.id.epoch,
+                    last: Seq(0),
+                    ceiling: EventTime::MIN,
+                    frontier: EventTime::MIN,
+                    head: Head::default(),
+                });
+                self.epochs.len() - 1
+            });
+        let epoch = &mut self.epochs[key];
+        epoch.last = meta.id.seq;
+        epoch.ceiling = meta.ceiling;
+        epoch.frontier = meta.frontier;
+        epoch.head = meta.head;
+        let stored = StoredRow {
+            meta: meta.clone(),
+            level: RowLevel::Unacked,
+            payload: row.payload.clone(),
+        };
+        self.put((key, meta.id.seq), stored);
+    }
+
+    fn put(&mut self, key: (usize, Seq), row: StoredRow) {
+        self.used += cost(&row.meta);
+        let tallies = self.tallies.entry(row.meta.id.turbine.clone()).or_default();
+        add(tallies.get_mut(row.level, row.meta.kind.class()), &row.meta);
+        self.rows.insert(key, row);
+    }
+
+    /// Takes rows out; gives them, so that they can be put back.
+    fn evict(&mut self, evictions: &[Eviction]) -> Vec<((usize, Seq), StoredRow)> {
+        let mut left = Vec::new();
+        for eviction in evictions {
+            let Some(key) = self.key(&eviction.turbine, eviction.epoch) else {
+                continue;
+            };
+            let range = (key, eviction.seqs.first)..=(key, eviction.seqs.last);
+            let keys: Vec<_> = self.rows.range(range).map(|(key, _)| *key).collect();
+            let rows = keys
+                .into_iter()
+                .filter_map(|key| self.rows.remove_entry(&key));
+            left.extend(rows);
+        }
+        for (_, row) in &left {
+            self.used -= cost(&row.meta);
+            if let Some(tallies) = self.tallies.get_mut(&row.meta.id.turbine) {
+                take(tallies.get_mut(row.level, row.meta.kind.class()), &row.meta);
+                if *tallies == Tallies::default() {
+                    self.tallies.remove(&row.meta.id.turbine);
+                }
+            }
+        }
+        left
     }
 
     fn change(&mut self, change: &LevelChange) {
         let Some(key) = self.key(&change.turbine, change.epoch) else {
             return;
         };
+        let Some(tallies) = self.tallies.get_mut(&change.turbine) else {
+            return;
+        };
         let range = (key, change.seqs.first)..=(key, change.seqs.last);
         for row in self.rows.range_mut(range).map(|(_, row)| row) {
             if change.level == RowLevel::Unacked || change.level > row.level {
+                let class = row.meta.kind.class();
+                take(tallies.get_mut(row.level, class), &row.meta);
+                add(tallies.get_mut(change.level, class), &row.meta);
                 row.level = change.level;
             }
         }
@@ -146,19 +217,13 @@ impl MemoryStore {
 
     /// Size and tallies.
     pub fn usage(&self) -> Usage {
-        let mut turbines: BTreeMap<TurbineId, Tallies> = BTreeMap::new();
-        for row in self.rows.values() {
-            let tallies = turbines.entry(row.meta.id.turbine.clone()).or_default();
-            let tally = tallies.get_mut(row.level, row.meta.kind.class());
-            tally.rows += 1;
-            tally.bytes += row.meta.bytes;
-        }
-        let used = self.used();
         Usage {
-            used,
-            reusable: self.file - used,
+            used: self.used,
+            reusable: self.file - self.used,
             disk_free: (self.capacity).map_or(u64::MAX, |c| c.saturating_sub(self.file)),
-            turbines: turbines.into_iter().collect(),
+            turbines: (self.tallies.iter())
+                .map(|(turbine, tallies)| (turbine.clone(), tallies.clone()))
+                .collect(),
         }
     }
 

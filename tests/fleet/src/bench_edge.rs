@@ -65,10 +65,10 @@ struct Spreads {
 
 /// Median and extremes.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
+pub(crate) struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
 }
 
 /// A limit of the project, what would be good, and what was measured.
@@ -166,13 +166,13 @@ fn look(rig: &Rig, watch: &Stopwatch) -> Result<Look> {
     })
 }
 
-fn proc_file(process: u32, name: &str) -> Result<String> {
+pub(crate) fn proc_file(process: u32, name: &str) -> Result<String> {
     let path = format!("/proc/{process}/{name}");
     std::fs::read_to_string(&path).with_context(|| path)
 }
 
 /// The number after `name` at the beginning of a line.
-fn field(text: &str, name: &str) -> Result<u64> {
+pub(crate) fn field(text: &str, name: &str) -> Result<u64> {
     let line = text.lines().find_map(|l| l.strip_prefix(name));
     let number = line.and_then(|rest| rest.split_whitespace().next());
     number
@@ -181,7 +181,7 @@ fn field(text: &str, name: &str) -> Result<u64> {
 }
 
 /// Fields 14 and 15 of `/proc/PID/stat`; the second one is the program's name in brackets and may hold spaces.
-fn cpu_ticks(stat: &str) -> Result<u64> {
+pub(crate) fn cpu_ticks(stat: &str) -> Result<u64> {
     let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let fields = after_name.split_whitespace().skip(11).take(2);
     let ticks: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>()?;
@@ -248,7 +248,8 @@ fn flash(a: Look, b: Look) -> f64 {
 }
 
 impl Spread {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    /// Of at least one value.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let n = values.len();
@@ -260,7 +261,7 @@ impl Spread {
     }
 }
 
-fn cpu_model() -> String {
+pub(crate) fn cpu_model() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     text.lines()
         .find_map(|l| l.strip_prefix("model name")?.split_once(": "))

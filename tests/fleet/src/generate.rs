@@ -169,7 +169,8 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(true)
 }
 
-fn read_scenario(path: &Path) -> Result<Scenario> {
+/// Reads a scenario file.
+pub(crate) fn read_scenario(path: &Path) -> Result<Scenario> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("could not read the scenario {}", path.display()))?;
     Ok(Scenario::parse(&path.display().to_string(), &text)?)
@@ -177,6 +178,22 @@ fn read_scenario(path: &Path) -> Result<Scenario> {
 
 /// The profiles that the scenario's farms name.
 fn read_profiles(dir: Option<&Path>, scenario: &Scenario) -> Result<Vec<Arc<Catalogue>>> {
+    sources_of_profiles(dir, scenario)?
+        .into_iter()
+        .map(|(path, text)| {
+            Ok(Arc::new(catalogue::parse(
+                &path.display().to_string(),
+                &text,
+            )?))
+        })
+        .collect()
+}
+
+/// The files of the profiles that the scenario's farms name, with their text.
+pub(crate) fn sources_of_profiles(
+    dir: Option<&Path>,
+    scenario: &Scenario,
+) -> Result<Vec<(PathBuf, String)>> {
     let dir = dir.map_or_else(crate::spec::profiles, Path::to_owned);
     let mut names: Vec<&str> = scenario.farms.iter().map(|f| f.profile.as_str()).collect();
     names.sort_unstable();
@@ -188,10 +205,7 @@ fn read_profiles(dir: Option<&Path>, scenario: &Scenario) -> Result<Vec<Arc<Cata
             let text = std::fs::read_to_string(&path).with_context(|| {
                 format!("could not read {}, the profile of a farm", path.display())
             })?;
-            Ok(Arc::new(catalogue::parse(
-                &path.display().to_string(),
-                &text,
-            )?))
+            Ok((path, text))
         })
         .collect()
 }

@@ -5,12 +5,14 @@
 //! lake's files and the status store. Neither goes through the product's own accounting.
 
 pub mod bench_edge;
+pub mod bench_fleet;
 pub mod calendar;
 pub mod clock;
 pub mod closing;
 pub mod demo;
 pub mod generate;
 pub mod ledger;
+pub mod load;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod pki;

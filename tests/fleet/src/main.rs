@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use windlass_fleet::{bench_edge, demo, generate, ledger, replay};
+use windlass_fleet::{bench_edge, bench_fleet, demo, generate, ledger, load, replay};
 
 /// Runs small fleets of real processes.
 #[derive(Parser)]
@@ -48,10 +48,14 @@ enum Command {
         #[arg(long, default_value_t = 2.0)]
         minutes: f64,
     },
+    /// The whole fleet at once on this machine: rate, latency, CPU by role, memory, and that nothing is lost.
+    BenchFleet(bench_fleet::Options),
     /// Seconds or ten-minute records of a scenario's fleet in event time, with the ground truth beside them.
     Generate(generate::Options),
     /// How many readings the model makes per second of CPU time.
     BenchGenerate(generate::bench::Options),
+    /// A whole fleet over real MQTT connections from this process, with outboxes in memory.
+    Load(load::Options),
     /// The rows of an outbox, as the rig reads them from inside a mount namespace.
     #[command(hide = true)]
     Rows {
@@ -74,8 +78,10 @@ fn main() -> ExitCode {
             keep,
         }),
         Command::BenchEdge { minutes } => bench_edge::run(minutes),
+        Command::BenchFleet(options) => bench_fleet::run(&options),
         Command::Generate(options) => generate::run(&options),
         Command::BenchGenerate(options) => generate::bench::run(&options),
+        Command::Load(options) => load::run(&options),
         Command::Rows { outbox } => rows(&outbox),
         Command::ReplayData { data, keep } => replay::run(&data, keep),
     };

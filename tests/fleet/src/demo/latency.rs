@@ -130,7 +130,8 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    fn of(mut ms: Vec<f64>) -> Self {
+    /// Of durations in milliseconds.
+    pub(crate) fn of(mut ms: Vec<f64>) -> Self {
         ms.sort_by(f64::total_cmp);
         let at = |share: f64| {
             let i = ((ms.len() as f64 * share).ceil() as usize).clamp(1, ms.len().max(1)) - 1;

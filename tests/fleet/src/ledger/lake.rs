@@ -19,6 +19,8 @@ pub struct Lake {
     root: PathBuf,
     /// Files by table.
     files: BTreeMap<String, Vec<PathBuf>>,
+    /// Rows by table.
+    rows: BTreeMap<String, u64>,
     /// Last position of each committed series, by `{topic}-{partition}`.
     last: BTreeMap<String, u64>,
 }
@@ -60,9 +62,24 @@ impl Lake {
                 path.display(),
                 file.rows
             );
+            *lake.rows.entry(file.table.clone()).or_default() += rows;
             lake.files.entry(file.table).or_default().push(path);
         }
         Ok(lake)
+    }
+
+    /// Rows of a table.
+    pub fn rows(&self, table: &str) -> u64 {
+        self.rows.get(table).copied().unwrap_or(0)
+    }
+
+    /// Rows by table as the markers say, without looking at any file.
+    pub fn counted(root: &Path) -> Result<BTreeMap<String, u64>> {
+        let mut rows = BTreeMap::new();
+        for file in Self::markers(root)?.take_unchecked()? {
+            *rows.entry(file.table).or_default() += file.rows;
+        }
+        Ok(rows)
     }
 
     /// The position after the last committed entry of each series, without looking at any file.
@@ -74,6 +91,7 @@ impl Lake {
         let mut lake = Self {
             root: root.to_owned(),
             files: BTreeMap::new(),
+            rows: BTreeMap::new(),
             last: BTreeMap::new(),
         };
         for series in lake.series()? {

@@ -191,7 +191,7 @@ fn measure(options: &Options, turbines: usize, measured_s: f64, warm_s: f64) -> 
         let end = (before.at_s + options.interval_s).min(measured_s.max(before.at_s + 1.0));
         wait(&mut cloud, &load, end - stopwatch.elapsed().as_secs_f64())?;
         let after = look(&cloud, &load, &stopwatch)?;
-        intervals.push(Interval::new(&before, &after, watch.take()));
+        intervals.push(Interval::new(&before, &after, &watch.take()));
         before = after;
     }
     finish(cloud, load, &registry, intervals)

@@ -128,7 +128,7 @@ pub fn run(options: &Options) -> Result<bool> {
     while !over(&watch) {
         crate::clock::pause(LOOK_EVERY);
         load.check()?;
-        if watch.elapsed() - told >= PROGRESS_EVERY {
+        if watch.elapsed() >= told + PROGRESS_EVERY {
             told = watch.elapsed();
             tell(options, &load, &watch, false)?;
         }
@@ -250,7 +250,10 @@ impl Load {
 
     /// Fails if the gateways' thread has ended by itself.
     pub fn check(&self) -> Result<()> {
-        let ended = self.thread.as_ref().is_none_or(|t| t.is_finished());
+        let ended = self
+            .thread
+            .as_ref()
+            .is_none_or(std::thread::JoinHandle::is_finished);
         ensure!(!ended, "the gateways ended: {}", self.counters.failure());
         Ok(())
     }

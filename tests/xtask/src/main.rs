@@ -83,6 +83,18 @@ struct Demo {
 enum Bench {
     /// CPU per reading of the aggregator's path, by stage: `windlass-cloud bench --json`.
     Cloud,
+    /// The whole fleet on this machine, 540,000 readings a second: rate, latency, CPU by role, memory, the highest rate.
+    Fleet {
+        /// How long to measure, minutes.
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        /// Only the fleet itself, no larger ones.
+        #[arg(long)]
+        no_steps: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// An agent with one 300-channel turbine at 1 Hz: memory, CPU, bytes on the uplink and on the disk.
     Edge {
         /// How long to measure, minutes.
@@ -135,6 +147,7 @@ fn dispatch(command: Command) -> Result<bool> {
         }
         Command::Sim { seeds, from } => {
             setup::ensure(setup::FOR_BUILD)?;
+            run::binaries("dev")?;
             let (seeds, from) = (seeds.to_string(), from.to_string());
             run::built(
                 "windlass-simulation",
@@ -147,6 +160,17 @@ fn dispatch(command: Command) -> Result<bool> {
             run::binaries("release")?;
             match what {
                 Bench::Cloud => run::built("windlass-cloud", "release", &["bench", "--json"]),
+                Bench::Fleet {
+                    minutes,
+                    no_steps,
+                    json,
+                } => {
+                    let minutes = minutes.to_string();
+                    let mut args = vec!["bench-fleet", "--minutes", &minutes];
+                    args.extend(no_steps.then_some("--no-steps"));
+                    args.extend(json.then_some("--json"));
+                    run::built("windlass-fleet", "release", &args)
+                }
                 Bench::Edge { minutes } => {
                     let minutes = minutes.to_string();
                     run::built(

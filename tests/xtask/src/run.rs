@@ -32,10 +32,14 @@ pub fn binaries(profile: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a binary of the workspace.
+/// Runs a binary that [`binaries`] has built. Not through `cargo run --package`, which would build it and much of what it
+/// depends on again with other features.
 pub fn built(binary: &str, profile: &str, args: &[&str]) -> Result<bool> {
-    let mut all = vec!["run", "--quiet", "--profile", profile, "--package", binary];
-    all.extend(["--bin", binary, "--"]);
-    all.extend(args);
-    succeeds(cargo(&all))
+    let folder = if profile == "dev" { "debug" } else { profile };
+    let own = std::env::current_exe().context("where this program is")?;
+    let target = own.parent().and_then(Path::parent);
+    let target = target.with_context(|| format!("{} is in no target folder", own.display()))?;
+    let mut command = Command::new(target.join(folder).join(binary));
+    command.args(args);
+    succeeds(command)
 }

@@ -49,7 +49,7 @@ pub struct Interval {
 
 impl Interval {
     /// From two looks and what showed between them.
-    pub fn new(before: &Look, after: &Look, shown: Vec<Shown>) -> Self {
+    pub fn new(before: &Look, after: &Look, shown: &[Shown]) -> Self {
         let seconds = after.at_s - before.at_s;
         let per_s = |a: u64, b: u64| (b.saturating_sub(a)) as f64 / seconds;
         let cores = |a: u64, b: u64| per_s(a, b) / TICKS_PER_S;
@@ -138,6 +138,7 @@ struct Bound {
     limit: Option<f64>,
     goal: Option<f64>,
     measured: f64,
+    met: bool,
 }
 
 /// The run that the figures are of.
@@ -277,12 +278,14 @@ impl Report {
     }
 }
 
+/// At most so much; where there is no limit, the goal decides whether it is met.
 fn bound(name: &'static str, limit: Option<f64>, goal: Option<f64>, measured: f64) -> Bound {
     Bound {
         name,
         limit,
         goal,
         measured,
+        met: limit.or(goal).is_some_and(|most| measured <= most),
     }
 }
 

@@ -93,6 +93,46 @@ fn the_aggregators_benchmark_names_its_figures() {
 }
 
 #[test]
+fn the_fleets_benchmark_names_its_figures_and_loses_nothing() {
+    let report = json(
+        &built("windlass-fleet").expect("built"),
+        &[
+            "bench-fleet",
+            "--turbines",
+            "12",
+            "--minutes",
+            "0.3",
+            "--interval-s",
+            "6",
+            "--warm-s",
+            "2",
+            "--no-steps",
+            "--json",
+        ],
+    );
+    positive(
+        &report,
+        &[
+            "/spread/accepted_per_s/median",
+            "/spread/slice_close_to_status_p99_ms/max",
+            "/spread/event_to_status_p99_ms/max",
+            "/spread/cloud_anonymous_mb/max",
+            "/run/readings_in_the_lake",
+            "/steps/0/made_per_s",
+        ],
+    );
+    assert_eq!(number(&report, "/run/lost"), 0.0, "{report:#}");
+    assert_eq!(number(&report, "/run/doubled"), 0.0, "{report:#}");
+    // 299 channels once a second, and an alarm code now and then
+    let made = number(&report, "/spread/made_per_s/median");
+    assert!((0.8..1.2).contains(&(made / (12.0 * 299.0))), "{made}");
+    for role in ["broker", "process", "serve", "lake", "log", "runtime"] {
+        number(&report, &format!("/roles_cpu_cores/{role}/median"));
+    }
+    assert_eq!(report["limits"].as_array().expect("a list").len(), 4);
+}
+
+#[test]
 fn the_agents_benchmark_names_its_figures() {
     let report = json(
         &built("windlass-fleet").expect("built"),

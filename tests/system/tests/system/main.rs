@@ -5,5 +5,6 @@ mod benchmarks;
 mod disasters;
 mod files;
 mod kills;
+mod load;
 mod mosquitto_rights;
 mod strangers;

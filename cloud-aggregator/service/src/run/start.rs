@@ -24,6 +24,9 @@ use crate::process::snapshot::{SnapshotStore, queue};
 use crate::process::{self, Processor};
 use crate::serve::Serve;
 
+/// Nice value of threads whose work nobody waits for.
+const BULK_NICE: i32 = 5;
+
 /// Starts all of them; what was started before one fails is in `running`.
 pub(super) fn start(
     context: &Context,
@@ -124,9 +127,18 @@ fn start_process(context: &Context, running: &mut Running) -> Result<(), RunErro
         })?;
     }
     context.thread(running, "snapshots".into(), move || {
+        yield_to_live();
         writer.run();
         Ok(())
     })
+}
+
+/// Lowers the calling thread's priority: where the processor is short, bulk work waits for what an operator watches.
+fn yield_to_live() {
+    // on Linux it is the thread's, not the process's
+    if let Err(error) = rustix::process::setpriority_process(None, BULK_NICE) {
+        tracing::debug!(%error, "bulk work keeps its priority");
+    }
 }
 
 fn start_lake(context: &Context, running: &mut Running) -> Result<(), RunError> {
@@ -144,6 +156,7 @@ fn start_lake(context: &Context, running: &mut Running) -> Result<(), RunError> 
     };
     let (stop, runtime) = (context.stop.clone(), context.runtime.clone());
     context.thread(running, "lake".into(), move || {
+        yield_to_live();
         Ok(lake.run(&runtime, &stop)?)
     })
 }

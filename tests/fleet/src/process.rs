@@ -4,6 +4,7 @@
 //! killed and waited for when its handle is dropped; what it says goes to one log file over all its lives.
 
 use std::fs::OpenOptions;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -124,6 +125,8 @@ impl Program {
             .arg(&self.path)
             .args(&self.args)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
+            // An interrupt from the terminal is for us: we end the children in our own order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("log handle")?)
             .stderr(log);

@@ -77,6 +77,12 @@ struct Demo {
     /// Keep the run's folder and name it.
     #[arg(long)]
     keep: bool,
+    /// Let fleet and console run on after the report until Enter or Ctrl-C; so it is on a terminal unless said otherwise.
+    #[arg(long, overrides_with = "no_stay")]
+    stay: bool,
+    /// End after the report.
+    #[arg(long)]
+    no_stay: bool,
 }
 
 #[derive(Subcommand)]
@@ -129,11 +135,14 @@ fn dispatch(command: Command) -> Result<bool> {
             if let Some(path) = &report {
                 args.extend(["--report", path.as_str()]);
             }
-            if demo.keep {
-                args.push("--keep");
-            }
+            let flags = [
+                ("--keep", demo.keep),
+                ("--stay", demo.stay),
+                ("--no-stay", demo.no_stay),
+            ];
+            args.extend(flags.iter().filter(|f| f.1).map(|f| f.0));
             run::binaries("dev")?;
-            run::built("windlass-fleet", "dev", &args)
+            run::become_built("windlass-fleet", "dev", &args)
         }
         Command::ReplayData { data, keep } => {
             setup::ensure(setup::FOR_BUILD)?;

@@ -1,6 +1,6 @@
 // One turbine: any past range and live, its channels over power and wind, and the alert that a link names.
 
-import { useComputed } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import { get, url } from "../api/client.ts";
@@ -11,6 +11,7 @@ import { Channels } from "../parts/channels.tsx";
 import { Chart } from "../parts/chart.tsx";
 import type { Overlay } from "../parts/drawing.ts";
 import { RangePicker } from "../parts/range.tsx";
+import { newer } from "../pure/alerts.ts";
 import { bytes, fixed, measured, power } from "../pure/quantity.ts";
 import type { Range } from "../pure/range.ts";
 import { EXACT_MAX, around, bounds, fromQuery, toQuery } from "../pure/range.ts";
@@ -21,8 +22,9 @@ import { iecName, sourceName, title } from "../pure/words.ts";
 import { farmOf, farms } from "../state/fleet.ts";
 import { useLiveSeries, useValues } from "../state/live-series.ts";
 import { useResource } from "../state/resource.ts";
+import type { Resource } from "../state/resource.ts";
 import { proofHref, route, setQuery } from "../state/route.ts";
-import { contact, live, now, serverNow } from "../state/server.ts";
+import { contact, live, now, onEvent, serverNow } from "../state/server.ts";
 
 /** Shown unless the address says otherwise, as far as the turbine has them. */
 const DEFAULTS = ["active_power", "available_power", "active_power_setpoint", "wind_speed"];
@@ -38,9 +40,7 @@ export function TurbinePage({ id }: { id: string }): VNode {
   const alertId = query.get("alert");
   const detail = useResource(path, (s) => get<TurbineDetail>(path, {}, s), { everyMs: 5_000 }).value;
   const catalogue = useResource(`${path}/channels`, (s) => get<Page<Channel>>(`${path}/channels`, { limit: 1000 }, s)).value;
-  const alert = useResource(alertId ? `/alerts/${alertId}` : null, (s) => get<Alert>(`/alerts/${encodeURIComponent(alertId ?? "")}`, {}, s), {
-    everyMs: 5_000,
-  }).value;
+  const alert = useAlert(alertId);
 
   const names = useMemo(() => new Set((catalogue.data?.items ?? []).map((c) => c.name)), [catalogue.data]);
   const chosen = useMemo(() => {
@@ -103,6 +103,23 @@ export function TurbinePage({ id }: { id: string }): VNode {
       </div>
     </div>
   );
+}
+
+/** The alert that the address names: fetched, and as the live stream says it since. */
+function useAlert(id: string | null): Resource<Alert> {
+  const fetched = useResource(id ? `/alerts/${id}` : null, (s) => get<Alert>(`/alerts/${encodeURIComponent(id ?? "")}`, {}, s), {
+    everyMs: 5_000,
+  }).value;
+  const heard = useSignal<Alert | null>(null);
+  useEffect(
+    () =>
+      onEvent<{ changed: Alert[] }>("alerts", (event) => {
+        heard.value = event.changed.find((a) => a.id === id) ?? heard.peek();
+      }),
+    [id],
+  );
+  const live = heard.value;
+  return fetched.data && live?.id === fetched.data.id && newer(fetched.data, live) ? { ...fetched, data: live } : fetched;
 }
 
 function Identity({ id, detail, range }: { id: string; detail: TurbineDetail | null; range: Range }): VNode {

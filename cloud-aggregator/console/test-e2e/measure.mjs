@@ -2,13 +2,16 @@
 // tab. Prints JSON. Nothing is asserted: whether a limit is met depends on the machine.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
 import { parseArgs } from "node:util";
 import { Browser } from "./browser.mjs";
-import { Stage, freePort, until } from "./stage.mjs";
+import { PROFILE, Stage, freePort, until } from "./stage.mjs";
 
-const HELP = "npm run measure:wall -- [--minutes 10] [--turbines 1800] [--channels 12]   (WINDLASS_BIN names the built programs)";
+const HELP =
+  "npm run measure:wall -- [--minutes 10] [--turbines 1800] [--channels 12] [--every 1]   (WINDLASS_BIN names the built programs)\n" +
+  "--channels: only the first so many of the profile; --every: seconds between two reports of a turbine, more of them for a slow machine";
+const FARM_TURBINES = 150;
 /** Memory of the tab after an hour of live wall, MB. */
 const LIMIT_MB = 100;
 const MINUTE_MS = 60_000;
@@ -23,12 +26,14 @@ const { values: options } = parseArgs({
     minutes: { type: "string", default: "10" },
     turbines: { type: "string", default: "1800" },
     channels: { type: "string", default: "12" },
+    every: { type: "string", default: "1" },
     help: { type: "boolean", default: false },
   },
 });
 const minutes = Number(options.minutes);
 const turbines = Number(options.turbines);
-if (options.help || !(minutes > 0) || !(turbines > 0)) {
+const every = Number(options.every);
+if (options.help || !(minutes > 0) || !(turbines > 0) || !(every > 0)) {
   console.error(HELP);
   process.exit(options.help ? 0 : 1);
 }
@@ -39,15 +44,40 @@ class Fleet extends Stage {
     const [broker, metrics, console_] = [await freePort(), await freePort(), await freePort()];
     this.broker = broker;
     this.url = `http://127.0.0.1:${console_}`;
-    for (const name of ["cloud", "load"]) mkdirSync(join(this.root, name));
-    this.size = ["--turbines", String(turbines), "--channels", options.channels];
+    for (const name of ["cloud", "load", "mosquitto"]) mkdirSync(join(this.root, name));
+    this.size = ["--scenario", this.scenario(), "--profiles", this.root, "--channels", options.channels];
     execFileSync(join(this.bin, "windlass-fleet"), ["load", ...this.size, "--write-fleet", join(this.root, "cloud")]);
-    this.writeCloud({ broker, metrics, console: console_, stale: 30 });
+    this.writeCloud({ broker, metrics, console: console_, stale: 30, external: true });
+    // As in the field: the embedded broker is made for a few gateways.
+    const config = join(this.root, "mosquitto/mosquitto.conf");
+    writeFileSync(config, `listener ${broker} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\npersistence false\n`);
+    this.start("mosquitto", installed("mosquitto"), ["-c", config]);
+  }
+
+  /** Farms of turbines whose channels report every so many seconds; gives the scenario's path. */
+  scenario() {
+    const profile = readFileSync(PROFILE, "utf8");
+    writeFileSync(join(this.root, "onshore-3mw.toml"), profile.replace('period = "1s"', `period = "${every}s"`));
+    let text = 'name = "wall"\nseed = 1\n';
+    for (let first = 0, farm = 1; first < turbines; first += FARM_TURBINES, farm += 1) {
+      const id = `F${String(farm).padStart(2, "0")}`;
+      text += `\n[[farm]]\nid = "${id}"\nzone = "Europe/Berlin"\nprofile = "onshore-3mw"\nturbines = ${Math.min(FARM_TURBINES, turbines - first)}\nprefix = "${id}T"\n`;
+    }
+    const path = join(this.root, "scenario.toml");
+    writeFileSync(path, text);
+    return path;
   }
 
   play() {
     this.start("load", "windlass-fleet", ["load", ...this.size, "--broker", `127.0.0.1:${this.broker}`]);
   }
+}
+
+function installed(name) {
+  const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
+  const found = folders.map((dir) => join(dir, name)).find((file) => existsSync(file));
+  if (!found) throw new Error(`no ${name} on this machine: \`cargo xtask setup\` installs it`);
+  return found;
 }
 
 const mb = (bytes) => Math.round(bytes / 1e4) / 100;
@@ -101,7 +131,7 @@ async function measure(stage, browser) {
   }
   const shift = await page.evaluate(() => window.shifts);
   const most = Math.max(...samples.map((s) => s.memory_mb));
-  return { turbines, minutes, limit_mb: LIMIT_MB, memory_mb: samples.at(-1).memory_mb, memory_mb_most: most, fcp_ms: fcp === null ? null : Math.round(fcp), all_live_ms: allLive, layout_shift: shift, errors: browser.wrongs, method: METHOD, samples };
+  return { turbines, every_s: every, minutes, limit_mb: LIMIT_MB, memory_mb: samples.at(-1).memory_mb, memory_mb_most: most, fcp_ms: fcp === null ? null : Math.round(fcp), all_live_ms: allLive, layout_shift: shift, errors: browser.wrongs, method: METHOD, samples };
 }
 
 const stage = await Fleet.open();
@@ -111,7 +141,7 @@ try {
   await until(`${turbines} turbines are live`, async () => {
     const { items } = await stage.get("/farms?limit=1000");
     return items.reduce((sum, farm) => sum + farm.live, 0) >= turbines;
-  }, () => stage.log("load"));
+  }, () => `${stage.log("cloud")}\n${stage.log("load")}`);
   browser = await Browser.open();
   console.log(JSON.stringify(await measure(stage, browser), null, 2));
 } finally {

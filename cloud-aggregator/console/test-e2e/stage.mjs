@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 export const BOUND_MS = 120_000;
 
 const REPOSITORY = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
-const PROFILE = join(REPOSITORY, "hardware/profiles/onshore-3mw.toml");
+export const PROFILE = join(REPOSITORY, "hardware/profiles/onshore-3mw.toml");
 /** A turbine is shown as silent after so many seconds: a test waits for it. */
 const STALE_AFTER_S = 8;
 
@@ -79,11 +79,13 @@ export class Stage {
   }
 
   /** The aggregator's settings; its fleet file lies beside them. */
-  writeCloud({ broker, metrics, console: console_, stale }) {
+  writeCloud({ broker, metrics, console: console_, stale, external = false }) {
+    const own = `[broker]\nlisten = "127.0.0.1:${broker}"`;
+    const other = `[mqtt]\nurl = "mqtt://127.0.0.1:${broker}"\nclient_id = "ingest"`;
     writeFileSync(join(this.root, "cloud/detectors.toml"), readFileSync(join(REPOSITORY, "cloud-aggregator/detectors.example.toml")));
     writeFileSync(
       join(this.root, "cloud/windlass-cloud.toml"),
-      `[data]\ndir = "data"\n\n[fleet]\nfile = "fleet.toml"\n\n[log]\npartitions = 2\n\n[broker]\nlisten = "127.0.0.1:${broker}"\n
+      `[data]\ndir = "data"\n\n[fleet]\nfile = "fleet.toml"\n\n[log]\npartitions = 2\n\n${external ? other : own}\n
 [process]\nsettle_wait_s = 5\nresend_wait_s = 10\nsnapshot_every_s = 5\ndetectors = "detectors.toml"\n\n[lake]\ncut_every_s = 5\n
 [http]\nlisten = "127.0.0.1:${metrics}"\n\n[console]\nlisten = "127.0.0.1:${console_}"\nstale_after_s = ${stale}\n`,
     );
@@ -92,8 +94,9 @@ export class Stage {
   start(name, program, args = ["run", "--config", join(this.root, name, `${program}.toml`)]) {
     const dir = join(this.root, name);
     const log = createWriteStream(join(dir, "log"), { flags: "a" });
-    // Tied to this process: it dies with it.
-    const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", join(this.bin, program), ...args], { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
+    // Tied to this process: it dies with it. A name is one of ours, a path one of the machine's.
+    const path = program.startsWith("/") ? program : join(this.bin, program);
+    const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", path, ...args], { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
     child.stdout.pipe(log);
     child.stderr.pipe(log);
     child.ended = new Promise((done) => child.once("exit", (code, signal) => done(signal ?? code)));

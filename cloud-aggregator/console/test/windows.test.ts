@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { WindowRow } from "../src/api/types.ts";
 import { DAY, HOUR } from "../src/pure/time.ts";
 import { describe, tone } from "../src/pure/timeline.ts";
-import { lengthFor, newest, provisional } from "../src/pure/windows.ts";
+import { hatched, lengthFor, newest, provisional } from "../src/pure/windows.ts";
 
 const row = (minute: number, revision: number, verdict: string, more: Partial<WindowRow> = {}): WindowRow => ({
   channel: "oil",
@@ -46,6 +46,13 @@ test("provisional windows that touch are one stretch", () => {
     [at(5), at(6)],
   ]);
   assert.deepEqual(provisional([]), []);
+});
+
+test("a stretch is hatched once, whether its windows or its readings say so", () => {
+  assert.deepEqual(hatched([[1, 3], [5, 9]], 7), [[1, 3], [5, Infinity]]);
+  assert.deepEqual(hatched([[1, 3], [8, 9]], 7), [[1, 3], [7, Infinity]]);
+  assert.deepEqual(hatched([[1, 3]], null), [[1, 3]]);
+  assert.deepEqual(hatched([], null), []);
 });
 
 test("the length of windows follows the range, and months ask for none", () => {

@@ -167,10 +167,12 @@ fn stay(rig: &mut Rig, cast: &Cast, pages: &Pages, interrupt: &Interrupt) -> Res
     }
     rig.console_answers()?;
     eprintln!(
-        "\nThe fleet runs on without faults; the ledger above is closed.\n\n          The console: {}\n\nEnter or Ctrl-C ends it.",
+        "\nThe fleet runs on without faults, {} is silent (its history is over); the ledger above is closed.\n\n          The console: {}\n\nEnter or Ctrl-C ends it.",
+        cast.turbines_at(cast.historian).join(", "),
         pages.wall()
     );
     interrupt.or_enter(|| rig.check())?;
+    eprintln!("ending");
     for i in 0..rig.gateways.len() {
         rig.stop_gateway(i)?;
     }
@@ -183,11 +185,7 @@ pub fn say(at_s: f64, what: &str) {
 }
 
 /// Waits until the lake holds everything and every fault was found that will be; stops, and counts.
-fn settle(
-    rig: &mut Rig,
-    played: &Played,
-    interrupt: &Interrupt,
-) -> Result<(Balance, Verdict)> {
+fn settle(rig: &mut Rig, played: &Played, interrupt: &Interrupt) -> Result<(Balance, Verdict)> {
     let judge = |rig: &Rig| -> Result<Verdict> {
         Ok(faults::judge(&played.faults, &alerts::read(&rig.lake())?))
     };

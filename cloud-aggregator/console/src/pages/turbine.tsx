@@ -4,13 +4,14 @@ import { useComputed, useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import { get, url } from "../api/client.ts";
-import type { Alert, Channel, Page, Readings, Timeline, TurbineDetail } from "../api/types.ts";
+import type { Alert, Channel, Page, Readings, Timeline, TurbineDetail, WindowRow } from "../api/types.ts";
 import { AlertCard } from "../parts/alert-card.tsx";
 import { Fact, LookMark, Notice } from "../parts/basics.tsx";
 import { Channels } from "../parts/channels.tsx";
 import { Chart } from "../parts/chart.tsx";
 import type { Overlay } from "../parts/drawing.ts";
 import { RangePicker } from "../parts/range.tsx";
+import { AlertWindow } from "../parts/windows.tsx";
 import { newer } from "../pure/alerts.ts";
 import { bytes, fixed, measured, power } from "../pure/quantity.ts";
 import type { Range } from "../pure/range.ts";
@@ -18,6 +19,7 @@ import { EXACT_MAX, around, bounds, fromQuery, toQuery } from "../pure/range.ts"
 import { commonGaps, provisionalFrom } from "../pure/series.ts";
 import { MINUTE, span, toMs, toRfc3339 } from "../pure/time.ts";
 import { LOOK_NAMES, fromTurbine, look, operating } from "../pure/wall.ts";
+import { hatched, lengthFor, provisional } from "../pure/windows.ts";
 import { iecName, sourceName, title } from "../pure/words.ts";
 import { farmOf, farms } from "../state/fleet.ts";
 import { useLiveSeries, useValues } from "../state/live-series.ts";
@@ -69,6 +71,7 @@ export function TurbinePage({ id }: { id: string }): VNode {
       </div>
     );
   }
+  const zone = farmOf(detail.data?.farm)?.zone;
   const choose = (next: Range): void => setQuery(toQuery(next, query));
   const set = (list: readonly string[]): void => {
     const next = new URLSearchParams(query);
@@ -79,7 +82,8 @@ export function TurbinePage({ id }: { id: string }): VNode {
     <div class="page turbine">
       <Identity id={id} detail={detail.data} range={range} />
       {alertId && alert.error && <Notice kind="error">{alert.error}</Notice>}
-      {alert.data && <AlertCard alert={alert.data} zone={farmOf(detail.data?.farm)?.zone} />}
+      {alert.data && <AlertCard alert={alert.data} zone={zone} />}
+      {alert.data && <AlertWindow alert={alert.data} path={path} zone={zone} />}
       <div class="toolbar">
         <RangePicker range={range} choose={choose} />
         <Export path={path} channels={chosen} range={range} />
@@ -198,6 +202,21 @@ interface ChartsProps {
   remove(channel: string): void;
 }
 
+/** Results of a channel's windows; a turbine's channels settle together, so one speaks for all. */
+function useWindows(path: string, channel: string | undefined, range: Range, everyMs: number): Resource<Page<WindowRow>> {
+  const { from, to } = bounds(range, serverNow());
+  const length = lengthFor(to - from);
+  const key = channel === undefined || length === null ? null : `${path} ${channel} ${length} ${range.live ? range.span : `${from} ${to}`}`;
+  return useResource(
+    key,
+    (s) => {
+      const b = bounds(range, serverNow());
+      return get<Page<WindowRow>>(`${path}/windows`, { channels: channel, window: length, limit: 1_000, from: toRfc3339(Math.floor(b.from)), to: toRfc3339(Math.ceil(b.to)) }, s);
+    },
+    range.live ? { everyMs: Math.max(30_000, everyMs) } : {},
+  ).value;
+}
+
 function Charts({ id, path, channels, range, alert, choose, remove }: ChartsProps): VNode {
   const follow = range.live;
   const length = follow ? range.span : 0;
@@ -213,6 +232,7 @@ function Charts({ id, path, channels, range, alert, choose, remove }: ChartsProp
     (s) => get<Readings>(`${path}/readings`, { channels: channels.join(","), ...ask(), points: POINTS }, s),
     { ...poll, keep: false },
   ).value;
+  const windows = useWindows(path, channels[0], range, every);
   const timeline = useResource(key, (s) => get<Timeline>(`${path}/timeline`, ask(), s), poll).value;
   const series = useLiveSeries(id, readings.data, follow ? length : null).value;
   // Not each second for a day: a pixel's worth of time is enough.
@@ -227,13 +247,13 @@ function Charts({ id, path, channels, range, alert, choose, remove }: ChartsProp
     const end = toMs(alert?.window?.end ?? alert?.last);
     return {
       gaps: readings.data ? commonGaps(readings.data) : [],
-      provisionalFrom: readings.data ? provisionalFrom(readings.data) : null,
+      provisional: hatched(provisional(windows.data?.items ?? []), readings.data ? provisionalFrom(readings.data) : null),
       future: follow ? Infinity : serverNow(),
       window: start === null || end === null ? null : { from: start, to: end },
       limit: null,
       states: states.map((s) => ({ ...s, to: Math.min(s.to, 8.64e15) })),
     };
-  }, [readings.data, timeline.data, alert]);
+  }, [readings.data, timeline.data, windows.data, alert]);
   const groups = useMemo(() => {
     const first = series.filter((s) => s.unit === "kW" || s.channel === "wind_speed");
     const second = series.filter((s) => !first.includes(s));

@@ -23,6 +23,15 @@ export function newest(rows: readonly WindowRow[]): WindowRow[] {
   return [...found.values()];
 }
 
+/** What is provisional of a chart: its windows that are, and all that is not settled yet, each stretch once. */
+export function hatched(windows: readonly [number, number][], from: number | null): [number, number][] {
+  const end = from ?? Infinity;
+  const before = windows.filter((w) => w[0] < end).map(([a, b]): [number, number] => [a, Math.min(b, end)]);
+  if (from === null) return before;
+  const last = before.at(-1);
+  return last && last[1] === from ? [...before.slice(0, -1), [last[0], Infinity]] : [...before, [from, Infinity]];
+}
+
 /** Stretches whose newest result is provisional, in order, those that touch as one. */
 export function provisional(rows: readonly WindowRow[]): [number, number][] {
   const parts: [number, number][] = [];

@@ -54,7 +54,7 @@ pub struct Found {
     /// The fault.
     #[serde(flatten)]
     pub fault: Fault,
-    /// Its first confirmed alert; none: it was missed.
+    /// The confirmed alert that lasted longest; none: it was missed.
     pub alert: Option<String>,
 }
 
@@ -90,9 +90,9 @@ pub fn judge(faults: &[Fault], alerts: &[Alert]) -> Verdict {
         let mut fault = None;
         for (i, candidate) in faults.iter().enumerate() {
             let own = alerts.iter().copied().filter(|a| belongs(a, candidate));
-            if let Some(first) = own.min_by_key(|a| (a.first, &a.alert)) {
-                if found[i].is_none_or(|f| first.first < f.first) {
-                    found[i] = Some(first);
+            if let Some(longest) = own.max_by_key(|a| (lasted(a), &a.alert)) {
+                if found[i].is_none_or(|f| lasted(f) < lasted(longest)) {
+                    found[i] = Some(longest);
                 }
                 fault.get_or_insert_with(|| candidate.what.clone());
             }
@@ -124,6 +124,10 @@ pub fn judge(faults: &[Fault], alerts: &[Alert]) -> Verdict {
             .collect(),
         episodes,
     }
+}
+
+fn lasted(alert: &Alert) -> i64 {
+    alert.last - alert.first
 }
 
 fn belongs(alert: &Alert, fault: &Fault) -> bool {

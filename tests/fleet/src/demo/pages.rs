@@ -77,9 +77,13 @@ impl Pages {
         )
     }
 
-    /// An alert with its chart.
-    pub fn alert(&self, turbine: &str, alert: &str) -> String {
-        format!("{}/turbine/{turbine}?alert={alert}", self.base)
+    /// An alert with its chart from one moment to another.
+    pub fn alert(&self, turbine: &str, alert: &str, (from, until): (i64, i64)) -> String {
+        let (from, until) = (rfc3339(from), rfc3339(until));
+        format!(
+            "{}/turbine/{turbine}?alert={alert}&from={from}&to={until}",
+            self.base
+        )
     }
 
     /// What a turbine did from one moment to another and a little around, and at the middle between them.
@@ -109,11 +113,16 @@ impl Pages {
             from,
             until,
         } = &found.fault;
+        // As much before and after as the fault lasts, so that there is something to compare it with.
+        let around = (2 * from - until, 2 * until - from);
         let (shows, link) = match &found.alert {
-            Some(alert) => ("the alert and its chart", self.alert(turbine, alert)),
+            Some(alert) => (
+                "the alert and its chart",
+                self.alert(turbine, alert, around),
+            ),
             None => (
                 "its channels: there is no alert",
-                self.past(turbine, channels, (*from, *until)),
+                self.past(turbine, channels, around),
             ),
         };
         Deed {
@@ -175,17 +184,20 @@ mod tests {
                 turbine: "T1".into(),
                 channels: vec!["oil".into()],
                 from: NOON,
-                until: NOON + SECOND_US,
+                until: NOON + 10 * SECOND_US,
             },
             alert: Some("a1".into()),
         };
         let deed = pages.found(&found);
         assert_eq!(deed.what, "T1: oil grows hot");
-        assert_eq!(deed.link, "http://127.0.0.1:1/turbine/T1?alert=a1");
+        assert_eq!(
+            deed.link,
+            "http://127.0.0.1:1/turbine/T1?alert=a1&from=2024-02-29T11:59:50Z&to=2024-02-29T12:00:20Z"
+        );
         found.alert = None;
         assert_eq!(
             pages.found(&found).link,
-            "http://127.0.0.1:1/turbine/T1?from=2024-02-29T12:00:00Z&to=2024-02-29T12:00:01Z&channels=active_power,oil"
+            "http://127.0.0.1:1/turbine/T1?from=2024-02-29T11:59:50Z&to=2024-02-29T12:00:20Z&channels=active_power,oil"
         );
     }
 

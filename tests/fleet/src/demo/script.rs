@@ -270,7 +270,9 @@ impl Stage<'_> {
             played.outages.add(&turbine, from - 2 * SECOND_US, until);
             let page = self.pages.proof(&turbine, (from, until));
             played.event_at(
-                &format!("{turbine}: its agent is killed with {waiting} records in flight, and restarted"),
+                &format!(
+                    "{turbine}: its agent is killed with {waiting} records in flight, and restarted"
+                ),
                 &page,
             );
             played.deed(

@@ -115,7 +115,10 @@ fn commands_with(folder: &str) -> Result<Vec<String>> {
 fn split(link: &str) -> (u16, &str) {
     let rest = link.strip_prefix("http://127.0.0.1:").expect(link);
     let (port, path) = rest.split_once('/').expect(link);
-    (port.parse().expect(link), &rest[rest.len() - path.len() - 1..])
+    (
+        port.parse().expect(link),
+        &rest[rest.len() - path.len() - 1..],
+    )
 }
 
 fn ask(port: u16, path: &str) -> Value {
@@ -125,7 +128,9 @@ fn ask(port: u16, path: &str) -> Value {
 }
 
 fn list<'a>(value: &'a Value, field: &str) -> &'a Vec<Value> {
-    value[field].as_array().unwrap_or_else(|| panic!("{field} of {value}"))
+    value[field]
+        .as_array()
+        .unwrap_or_else(|| panic!("{field} of {value}"))
 }
 
 /// What stands behind `name=` in a link.
@@ -157,8 +162,10 @@ fn every_link_of_the_demos_report_shows_its_fault_and_nothing_is_left_behind() {
     })
     .unwrap();
     // While the link is cut, one alarm says so for the whole farm.
-    demo.says("the link of farm south goes silent", CONSOLE_BOUND, || Ok(()))
-        .unwrap();
+    demo.says("the link of farm south goes silent", CONSOLE_BOUND, || {
+        Ok(())
+    })
+    .unwrap();
     clock::until("an alarm of the farm", CONSOLE_BOUND, || {
         let alarms = ask(port, "/alarms");
         let mut items = list(&alarms, "items").iter();
@@ -173,7 +180,11 @@ fn every_link_of_the_demos_report_shows_its_fault_and_nothing_is_left_behind() {
     let report: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(report["passed"], true, "{text}");
     assert_eq!(report["console"].as_str(), Some(base.as_str()));
-    for field in ["missing_readings", "double_counted_readings", "windows_wrong"] {
+    for field in [
+        "missing_readings",
+        "double_counted_readings",
+        "windows_wrong",
+    ] {
         assert_eq!(report[field], 0, "{field}");
     }
     check_links(&report, port);
@@ -181,12 +192,7 @@ fn every_link_of_the_demos_report_shows_its_fault_and_nothing_is_left_behind() {
         Ok((live(port) >= 5).then_some(()))
     })
     .unwrap();
-    demo.child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(b"\n")
-        .unwrap();
+    demo.child.stdin.take().unwrap().write_all(b"\n").unwrap();
     assert!(demo.ends().unwrap().success());
 }
 
@@ -205,11 +211,16 @@ fn check_links(report: &Value, port: u16) {
             "proof" => shows_a_proof(deed, port, place[2], link),
             "platform" => {
                 let counts = ask(port, "/pipeline")["counts"].clone();
-                assert!(counts["duplicate_records"].as_u64().unwrap() > 0, "{counts}");
+                assert!(
+                    counts["duplicate_records"].as_u64().unwrap() > 0,
+                    "{counts}"
+                );
             }
             other => panic!("{link}: {other}"),
         }
-        let kind = ["turbine", "proof", "platform"].iter().position(|k| *k == place[1]);
+        let kind = ["turbine", "proof", "platform"]
+            .iter()
+            .position(|k| *k == place[1]);
         kinds[kind.unwrap()] += 1;
     }
     // Three faults; two turbines cut off, an agent and the aggregator killed; two storms.
@@ -222,22 +233,36 @@ fn shows_an_alert(report: &Value, port: u16, turbine: &str, id: &str) {
     let alert = ask(port, &format!("/alerts/{id}"));
     assert_eq!(alert["turbine"].as_str(), Some(turbine));
     assert_eq!(fault["turbine"], alert["turbine"]);
-    assert!(list(fault, "channels").contains(&alert["channel"]), "{alert}");
-    assert!(!alert["limit"].is_null() && !alert["value"].is_null(), "{alert}");
+    assert!(
+        list(fault, "channels").contains(&alert["channel"]),
+        "{alert}"
+    );
+    assert!(
+        !alert["limit"].is_null() && !alert["value"].is_null(),
+        "{alert}"
+    );
     let mut episodes = list(report, "episodes").iter();
     let episode = episodes.find(|e| e["episode"] == alert["episode"]);
     let episode = episode.expect("the alert's episode is in the report");
     assert_eq!(episode["fault"], fault["what"]);
     let known = ask(port, &format!("/episodes?turbine={turbine}"));
     let mut known = list(&known, "items").iter();
-    let known = known.find(|e| e["id"] == alert["episode"]).expect("the episode");
+    let known = known
+        .find(|e| e["id"] == alert["episode"])
+        .expect("the episode");
     assert!(known["alerts"].as_u64().unwrap() > 0, "{known}");
 }
 
 fn shows_a_proof(deed: &Value, port: u16, turbine: &str, link: &str) {
     let (from, to, at) = (asked(link, "from"), asked(link, "to"), asked(link, "at"));
-    let coverage = ask(port, &format!("/turbines/{turbine}/coverage?from={from}&to={to}"));
-    let moment = ask(port, &format!("/turbines/{turbine}/at?time={at}&around=10m"));
+    let coverage = ask(
+        port,
+        &format!("/turbines/{turbine}/coverage?from={from}&to={to}"),
+    );
+    let moment = ask(
+        port,
+        &format!("/turbines/{turbine}/at?time={at}&around=10m"),
+    );
     assert!(!list(&moment, "values").is_empty(), "{link}: {moment}");
     let what = deed["what"].as_str().unwrap();
     let lost = what.contains("farm south") && turbine == "T002";

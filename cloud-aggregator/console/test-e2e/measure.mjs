@@ -5,8 +5,8 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { parseArgs } from "node:util";
-import { Browser } from "./browser.mjs";
 import { PROFILE, Stage, freePort, until } from "./stage.mjs";
+import { Tab } from "./tab.mjs";
 
 const HELP =
   "npm run measure:wall -- [--minutes 10] [--turbines 1800] [--channels 12] [--every 1]   (WINDLASS_BIN names the built programs)\n" +
@@ -16,7 +16,7 @@ const FARM_TURBINES = 150;
 const LIMIT_MB = 100;
 const MINUTE_MS = 60_000;
 const METHOD =
-  "A wall of 1366 x 768 pixels, the only tab of a headless Chromium. memory_mb is RssAnon + VmSwap of the renderer's process in " +
+  "A wall in a window of 1366 x 768 pixels, the only tab of a headless Chromium without GPU. memory_mb is RssAnon + VmSwap of the renderer's process in " +
   "/proc (what Chromium's task manager calls memory footprint); rss_mb adds the pages of the browser's file and of shared memory; " +
   "heap_mb is JSHeapUsedSize as it was, without a forced collection. fcp_ms is first-contentful-paint of a cold page; all_live_ms " +
   "from there until every turbine's tile shows live data. layout_shift is the sum since all are live.";
@@ -82,11 +82,9 @@ function installed(name) {
 
 const mb = (bytes) => Math.round(bytes / 1e4) / 100;
 
-/** The renderer that has worked most: there may be a spare one. */
-async function renderer(browser) {
-  const cdp = await browser.context.browser().newBrowserCDPSession();
-  const { processInfo } = await cdp.send("SystemInfo.getProcessInfo");
-  await cdp.detach();
+/** The renderer that has worked most: there are spare ones. */
+async function renderer(tab) {
+  const { processInfo } = await tab.ask("SystemInfo.getProcessInfo");
   const all = processInfo.filter((p) => p.type === "renderer").sort((a, b) => b.cpuTime - a.cpuTime);
   return { pid: all[0].id, cpu_s: Math.round(all[0].cpuTime * 10) / 10 };
 }
@@ -97,54 +95,71 @@ function status(pid) {
   return { memory_mb: mb((kb("RssAnon") + kb("VmSwap")) * 1024), rss_mb: mb(kb("VmRSS") * 1024), peak_rss_mb: mb(kb("VmHWM") * 1024) };
 }
 
-async function sample(page, cdp, browser, minute) {
-  const { metrics } = await cdp.send("Performance.getMetrics");
+const LIVE = "document.querySelectorAll('.tile:not([data-look=never]):not([data-look=stale])').length";
+/** Runs before the page: counts what moves and what goes wrong. */
+const BEFORE = `
+  window.shifts = 0;
+  window.wrongs = [];
+  addEventListener("error", (e) => wrongs.push(String(e.message)));
+  addEventListener("unhandledrejection", (e) => wrongs.push(String(e.reason)));
+  new PerformanceObserver((list) => {
+    for (const entry of list.getEntries()) shifts += entry.value;
+  }).observe({ type: "layout-shift", buffered: true });
+`;
+
+async function sample(tab, minute) {
+  const { metrics } = await tab.send("Performance.getMetrics");
   const metric = (name) => metrics.find((m) => m.name === name)?.value ?? NaN;
-  const process_ = await renderer(browser);
-  const live = await page.evaluate(() => document.querySelectorAll(".tile:not([data-look=never]):not([data-look=stale])").length);
-  const { used, total } = { used: mb(metric("JSHeapUsedSize")), total: mb(metric("JSHeapTotalSize")) };
-  return { minute, live, ...status(process_.pid), heap_mb: used, heap_total_mb: total, nodes: metric("Nodes"), listeners: metric("JSEventListeners"), cpu_s: process_.cpu_s };
+  const { pid, cpu_s } = await renderer(tab);
+  const heap = { heap_mb: mb(metric("JSHeapUsedSize")), heap_total_mb: mb(metric("JSHeapTotalSize")) };
+  return { minute, live: await tab.evaluate(LIVE), ...status(pid), ...heap, nodes: metric("Nodes"), listeners: metric("JSEventListeners"), cpu_s };
 }
 
-async function measure(stage, browser) {
-  const page = browser.context.pages()[0] ?? (await browser.context.newPage());
-  await page.addInitScript(() => {
-    window.shifts = 0;
-    new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) window.shifts += entry.value;
-    }).observe({ type: "layout-shift", buffered: true });
-  });
+async function measure(stage) {
   const opened = performance.now();
-  await page.goto(stage.url);
-  const cdp = await page.context().newCDPSession(page);
-  await cdp.send("Performance.enable");
-  const count = (n) => document.querySelectorAll(".tile:not([data-look=never]):not([data-look=stale])").length >= n;
-  await page.waitForFunction(count, turbines, { polling: 200 });
-  const allLive = Math.round(performance.now() - opened);
-  const fcp = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? null);
-  await page.evaluate(() => (window.shifts = 0));
-  const samples = [await sample(page, cdp, browser, 0)];
-  for (let minute = 1; minute <= minutes; minute += 1) {
-    await new Promise((next) => setTimeout(next, MINUTE_MS));
-    samples.push(await sample(page, cdp, browser, minute));
-    console.error(JSON.stringify(samples.at(-1)));
+  const tab = await Tab.open(stage.url, BEFORE, { width: 1366, height: 768 });
+  try {
+    await until("every tile is live", async () => (await tab.evaluate(LIVE)) >= turbines);
+    const allLive = Math.round(performance.now() - opened);
+    const fcp = await tab.evaluate('performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? null');
+    await tab.evaluate("shifts = 0");
+    const samples = [await sample(tab, 0)];
+    for (let minute = 1; minute <= minutes; minute += 1) {
+      await new Promise((next) => setTimeout(next, MINUTE_MS));
+      samples.push(await sample(tab, minute));
+      console.error(JSON.stringify(samples.at(-1)));
+    }
+    return {
+      turbines,
+      every_s: every,
+      minutes,
+      limit_mb: LIMIT_MB,
+      memory_mb: samples.at(-1).memory_mb,
+      memory_mb_most: Math.max(...samples.map((s) => s.memory_mb)),
+      fcp_ms: fcp === null ? null : Math.round(fcp),
+      all_live_ms: allLive,
+      layout_shift: await tab.evaluate("shifts"),
+      errors: await tab.evaluate("wrongs"),
+      method: METHOD,
+      samples,
+    };
+  } finally {
+    await tab.close();
   }
-  const shift = await page.evaluate(() => window.shifts);
-  const most = Math.max(...samples.map((s) => s.memory_mb));
-  return { turbines, every_s: every, minutes, limit_mb: LIMIT_MB, memory_mb: samples.at(-1).memory_mb, memory_mb_most: most, fcp_ms: fcp === null ? null : Math.round(fcp), all_live_ms: allLive, layout_shift: shift, errors: browser.wrongs, method: METHOD, samples };
 }
 
 const stage = await Fleet.open();
-let browser;
 try {
   stage.play();
-  await until(`${turbines} turbines are live`, async () => {
-    const { items } = await stage.get("/farms?limit=1000");
-    return items.reduce((sum, farm) => sum + farm.live, 0) >= turbines;
-  }, () => `${stage.log("cloud")}\n${stage.log("load")}`);
-  browser = await Browser.open();
-  console.log(JSON.stringify(await measure(stage, browser), null, 2));
+  await until(
+    `${turbines} turbines are live`,
+    async () => {
+      const { items } = await stage.get("/farms?limit=1000");
+      return items.reduce((sum, farm) => sum + farm.live, 0) >= turbines;
+    },
+    () => `${stage.log("cloud")}\n${stage.log("load")}`,
+  );
+  console.log(JSON.stringify(await measure(stage), null, 2));
 } finally {
-  await browser?.close();
   await stage.close();
 }

@@ -42,6 +42,8 @@ pub struct Options {
     pub keep: bool,
     /// Let fleet and console run on after the report, until somebody ends it.
     pub stay: bool,
+    /// Where the console listens; none: where people expect it, if nobody else is there.
+    pub console_port: Option<u16>,
 }
 
 /// The report.
@@ -88,7 +90,10 @@ pub struct Report {
 pub fn run(options: &Options) -> Result<bool> {
     let cast = Cast::new(options.turbines, options.minutes)?;
     let interrupt = Interrupt::listen()?;
-    let console_port = pages::port()?;
+    let console_port = match options.console_port {
+        Some(port) => port,
+        None => pages::port()?,
+    };
     let pages = Pages::new(console_port);
     let mut rig = Rig::new(
         cast.gateways(),

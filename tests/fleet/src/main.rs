@@ -38,6 +38,9 @@ enum Command {
         /// End after the report.
         #[arg(long)]
         no_stay: bool,
+        /// Port of the console, instead of 8480 or a free one.
+        #[arg(long)]
+        console_port: Option<u16>,
     },
     /// Real data through an agent, MQTT and the aggregator; every value is looked up in the lake.
     ReplayData {
@@ -79,12 +82,14 @@ fn main() -> ExitCode {
             keep,
             stay,
             no_stay,
+            console_port,
         } => demo::run(&demo::Options {
             minutes,
             turbines,
             report,
             keep,
             stay: stay || (!no_stay && stdin().is_terminal() && stderr().is_terminal()),
+            console_port,
         }),
         Command::BenchEdge { minutes } => bench_edge::run(minutes),
         Command::BenchFleet(options) => bench_fleet::run(&options),

@@ -83,6 +83,9 @@ struct Demo {
     /// End after the report.
     #[arg(long)]
     no_stay: bool,
+    /// Port of the console, instead of 8480 or a free one.
+    #[arg(long)]
+    console_port: Option<u16>,
 }
 
 #[derive(Subcommand)]
@@ -134,6 +137,10 @@ fn dispatch(command: Command) -> Result<bool> {
             let report = demo.report.as_deref().map(absolute).transpose()?;
             if let Some(path) = &report {
                 args.extend(["--report", path.as_str()]);
+            }
+            let port = demo.console_port.map(|p| p.to_string());
+            if let Some(port) = &port {
+                args.extend(["--console-port", port.as_str()]);
             }
             let flags = [
                 ("--keep", demo.keep),

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use windlass_fleet::clock;
 use windlass_fleet::http;
-use windlass_fleet::process::built;
+use windlass_fleet::process::{built, free_port};
 
 /// From the start until the console is named: broker, aggregator and agents start within it.
 const CONSOLE_BOUND: Duration = Duration::from_mins(2);
@@ -33,6 +33,7 @@ impl Demo {
         let mut child = Command::new(built("windlass-fleet")?)
             .args(["demo", "--minutes", "2", "--stay", "--report"])
             .arg(report)
+            .args(["--console-port", &free_port()?.to_string()])
             .env("TMPDIR", folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -172,6 +172,13 @@ test("a laptop and a control room's screen, light and dark: nothing is cut off t
         await page.setViewportSize({ width, height });
         await page.emulateMedia({ colorScheme });
         await page.locator("main h1").first().waitFor();
+        if (path === "/") {
+          await page.locator('.tile[data-id="T002"]').hover();
+          const links = page.locator(".chosen .links");
+          await links.waitFor();
+          const [inner, outer] = [await links.boundingBox(), await page.locator(".chosen").boundingBox()];
+          assert.ok(inner.y + inner.height <= outer.y + outer.height, `${width} x ${height}: the chosen turbine's links are cut off`);
+        }
         const found = await page.evaluate(() => {
           const root = document.scrollingElement;
           const channel = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);

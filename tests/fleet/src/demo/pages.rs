@@ -14,8 +14,8 @@ use crate::process::free_port;
 
 /// Where the console listens unless somebody else does.
 const PORT: u16 = 8_480;
-/// Shown before and after what a proof is about, microseconds.
-const MARGIN_US: i64 = 60 * SECOND_US;
+/// Shown before and after what a proof is about, microseconds: not so much that it reaches behind the end of a short run.
+const MARGIN_US: i64 = 30 * SECOND_US;
 /// A live chart reaches back so far, seconds.
 const LIVE_S: u32 = 300;
 
@@ -171,7 +171,7 @@ mod tests {
         );
         assert_eq!(
             pages.proof("T1", (NOON, NOON + 20 * SECOND_US)),
-            "http://127.0.0.1:8480/proof/T1?at=2024-02-29T12:00:10Z&from=2024-02-29T11:59:00Z&to=2024-02-29T12:01:20Z"
+            "http://127.0.0.1:8480/proof/T1?at=2024-02-29T12:00:10Z&from=2024-02-29T11:59:30Z&to=2024-02-29T12:00:50Z"
         );
     }
 

@@ -30,7 +30,8 @@ export function AlertWindow({ alert, path, zone }: { alert: Alert; path: string;
     },
     { everyMs: 10_000, keep: false },
   ).value;
-  if (!known) return null;
+  // What was said of windows stands beside the alert: without it the alert is all there.
+  if (!known || (answer.error && !answer.data)) return null;
   const rows = answer.data?.items ?? [];
   return (
     <section class="panel window" aria-label="The alert's window">

@@ -11,6 +11,8 @@ pub mod clock;
 pub mod closing;
 pub mod demo;
 pub mod generate;
+pub mod http;
+pub mod interrupt;
 pub mod ledger;
 pub mod load;
 pub mod mosquitto;

@@ -1,6 +1,6 @@
 //! `windlass-fleet`: the demo, the replay of real data, the generator and the benchmarks, as `cargo xtask` starts them.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +32,15 @@ enum Command {
         /// Keep the run's folder.
         #[arg(long)]
         keep: bool,
+        /// Let fleet and console run on after the report until Enter or Ctrl-C; so it is on a terminal unless said otherwise.
+        #[arg(long, overrides_with = "no_stay")]
+        stay: bool,
+        /// End after the report.
+        #[arg(long)]
+        no_stay: bool,
+        /// Port of the console, instead of 8480 or a free one.
+        #[arg(long)]
+        console_port: Option<u16>,
     },
     /// Real data through an agent, MQTT and the aggregator; every value is looked up in the lake.
     ReplayData {
@@ -71,11 +80,16 @@ fn main() -> ExitCode {
             turbines,
             report,
             keep,
+            stay,
+            no_stay,
+            console_port,
         } => demo::run(&demo::Options {
             minutes,
             turbines,
             report,
             keep,
+            stay: stay || (!no_stay && stdin().is_terminal() && stderr().is_terminal()),
+            console_port,
         }),
         Command::BenchEdge { minutes } => bench_edge::run(minutes),
         Command::BenchFleet(options) => bench_fleet::run(&options),

@@ -100,6 +100,7 @@ pub struct Rig {
     cloud: Program,
     cloud_process: Option<Process>,
     broker_port: u16,
+    console_port: Option<u16>,
     settle_wait_s: f64,
     /// Removes the folder when dropped: after all that lives in it.
     folder: Option<tempfile::TempDir>,
@@ -148,6 +149,7 @@ impl Rig {
             },
             cloud_process: None,
             broker_port,
+            console_port: cloud.console.map(|c| c.port),
             settle_wait_s: cloud.settle_wait_s,
             root,
             folder: Some(folder),
@@ -263,6 +265,18 @@ impl Rig {
         }
         self.cloud_process = Some(process);
         Ok(())
+    }
+
+    /// Waits until the console answers, if there is to be one.
+    pub fn console_answers(&mut self) -> Result<()> {
+        let Some(port) = self.console_port else {
+            return Ok(());
+        };
+        clock::until("the console answers", READY_BOUND, || {
+            self.check()?;
+            let answer = crate::http::get(port, "/api/v1/farms").ok();
+            Ok(answer.filter(|a| a.status == 200).map(|_| ()))
+        })
     }
 
     /// Starts gateway `i`.

@@ -117,6 +117,17 @@ pub struct Cloud {
     pub partitions: u16,
     /// `detectors.toml`.
     pub detectors: Option<String>,
+    /// The console, if it is to listen.
+    pub console: Option<Console>,
+}
+
+/// Where the console listens, and what it takes for silence.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    /// Port of the loopback interface.
+    pub port: u16,
+    /// Age of the newest fast reading at which a turbine is silent, seconds.
+    pub stale_after_s: f64,
 }
 
 impl Default for Cloud {
@@ -129,6 +140,7 @@ impl Default for Cloud {
             status_every_ms: 200,
             partitions: 2,
             detectors: None,
+            console: None,
         }
     }
 }
@@ -222,6 +234,12 @@ pub fn write_cloud(
             endpoint.tls_keys()
         ),
     };
+    let console = cloud.console.map_or_else(String::new, |c| {
+        format!(
+            "\n[console]\nlisten = \"127.0.0.1:{}\"\nstale_after_s = {}\n",
+            c.port, c.stale_after_s
+        )
+    });
     let text = format!(
         "[data]
 dir = \"data\"
@@ -244,7 +262,7 @@ cut_every_s = {cut}
 
 [http]
 listen = \"127.0.0.1:{http_port}\"
-",
+{console}",
         partitions = cloud.partitions,
         settle = cloud.settle_wait_s,
         resend = cloud.resend_wait_s,

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod benchmarks;
+mod demo;
 mod disasters;
 mod files;
 mod kills;

@@ -84,11 +84,10 @@ impl World {
         (stream, text)
     }
 
-    /// A new picture, large, and different from the one before.
-    fn say(&self, n: usize) {
-        let letter = ["a", "b"][n % 2];
+    /// A new picture, so large.
+    fn say(&self, n: usize, bytes: usize) {
         let pipeline = Pipeline {
-            started: Some(format!("{n}:{}", letter.repeat(EVENT_BYTES))),
+            started: Some(format!("{n}:{}", "x".repeat(bytes))),
             ..Pipeline::default()
         };
         let board = Board {
@@ -149,7 +148,7 @@ fn one_client_more_than_there_is_room_for_is_told_to_come_again() {
     );
     // one that goes away makes room, once there is something to tell it
     drop(clients.pop());
-    world.say(1);
+    world.say(1, 10);
     world.wait_for("room", || world.clients() < CLIENTS_MAX);
     let (_next, said) = world.client();
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
@@ -159,7 +158,7 @@ fn one_client_more_than_there_is_room_for_is_told_to_come_again() {
 #[test]
 fn a_client_that_stops_reading_is_let_go_and_holds_nobody_back() {
     let world = World::start(Patience {
-        unread: Duration::from_millis(500),
+        unread: Duration::from_secs(5),
         ..Patience::default()
     });
     let (slow, said) = world.client();
@@ -170,7 +169,7 @@ fn a_client_that_stops_reading_is_let_go_and_holds_nobody_back() {
     let mut n = 0;
     let mut next = || {
         n += 1;
-        world.say(n);
+        world.say(n, EVENT_BYTES);
         read_until(&mut quick, &format!("\"started\":\"{n}:"));
     };
     for _ in 0..60 {

@@ -157,7 +157,8 @@ mod tests {
     use super::super::fixture::{Edge, Failures, Rig, T0, entry, fleet};
     use super::*;
 
-    const MINUTE: i64 = 60 * SECOND_US;
+    /// Less than a jump of the log's clock, and a whole part of T0.
+    const SLICE: i64 = 50 * SECOND_US;
 
     async fn spot(rig: &Rig, from: i64, to: i64) -> Spot {
         let view = rig.lake().view().await.unwrap();
@@ -166,45 +167,45 @@ mod tests {
         read.unwrap().unwrap()
     }
 
-    /// An hour of a minute's slices, a cut each, and at its end a reading that is late by almost an hour.
-    async fn an_hour() -> Rig {
+    /// Sixty slices, a cut each, and behind them a reading that is late by most of an hour.
+    async fn sixty_slices() -> Rig {
         let (mut edge, open) = Edge::open(&fleet(), "T1", 1, None);
         let mut log = vec![entry(T0, &edge, &open)];
-        for minute in 1..=60 {
-            let bytes = edge.slice(60);
-            log.push(entry(T0 + minute * MINUTE, &edge, &bytes));
+        for n in 1..=60 {
+            let bytes = edge.slice((SLICE / SECOND_US) as u32);
+            log.push(entry(T0 + n * SLICE, &edge, &bytes));
         }
         let late = windlass_shared::record::Flags {
             late: true,
             suspect: false,
         };
-        let bytes = edge.flagged(T0 + 90 * SECOND_US, late);
-        log.push(entry(T0 + 62 * MINUTE, &edge, &bytes));
-        let mut rig = Rig::new(60);
+        let bytes = edge.flagged(T0 + 3 * SLICE / 2, late);
+        log.push(entry(T0 + 61 * SLICE, &edge, &bytes));
+        let mut rig = Rig::new(SLICE / SECOND_US);
         rig.drive(Topic::Telemetry, &log, Failures::none()).await;
         rig
     }
 
     #[tokio::test]
     async fn only_what_may_tell_of_the_range_is_read_however_late_it_came() {
-        let rig = an_hour().await;
-        let all = spot(&rig, T0, T0 + 61 * MINUTE).await;
+        let rig = sixty_slices().await;
+        let all = spot(&rig, T0, T0 + 61 * SLICE).await;
         assert_eq!((all.records, all.holds()), (62, true));
-        // the slice of that minute
-        let one = spot(&rig, T0 + 30 * MINUTE, T0 + 31 * MINUTE).await;
+        // the slice of that time
+        let one = spot(&rig, T0 + 30 * SLICE, T0 + 31 * SLICE).await;
         assert_eq!((one.records, one.holds()), (1, true));
-        // the slice of that minute and the late reading, an hour behind it in the log
-        let two = spot(&rig, T0 + MINUTE, T0 + 2 * MINUTE).await;
+        // the slice of that time and the late reading, far behind it in the log
+        let two = spot(&rig, T0 + SLICE, T0 + 2 * SLICE).await;
         assert_eq!((two.records, two.holds()), (2, true));
-        let none = spot(&rig, T0 + 70 * MINUTE, T0 + 80 * MINUTE).await;
+        let none = spot(&rig, T0 + 70 * SLICE, T0 + 80 * SLICE).await;
         assert_eq!((none.records, none.holds()), (0, true));
     }
 
     #[tokio::test]
     async fn too_many_bytes_are_not_read() {
-        let rig = an_hour().await;
+        let rig = sixty_slices().await;
         let view = rig.lake().view().await.unwrap();
-        let range = (EventTime(T0), EventTime(T0 + 61 * MINUTE));
+        let range = (EventTime(T0), EventTime(T0 + 61 * SLICE));
         let read = Spot::read(&view, "T1", range.0, range.1, 1_000).await;
         assert!(read.unwrap().is_none());
     }
@@ -223,7 +224,7 @@ mod tests {
         push(T0 + 41 * SECOND_US, &second, &open);
         let mut rig = Rig::new(60);
         rig.drive(Topic::Telemetry, &log, Failures::none()).await;
-        let found = spot(&rig, T0, T0 + 5 * MINUTE).await;
+        let found = spot(&rig, T0, T0 + 5 * SLICE).await;
         assert!(found.holds());
         let at = |s: i64| WallTime(T0 + s * SECOND_US);
         let expected = [

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use windlass_cloud::log::sqlite::SqliteLog;
+use windlass_cloud::log::sqlite::{SqliteLog, SqliteView};
 use windlass_cloud::log::{Log, Offset, PartitionId, Topic, TopicPartition};
 use windlass_cloud::run::Role;
 use windlass_cloud_core::output::{DeadLetter, DeadLetterMeta, Reason};
@@ -11,10 +11,11 @@ use windlass_cloud_core::topic::partition_of;
 use windlass_shared::time::{SECOND_US, WallTime};
 
 use super::http::get;
-use super::rig::{Site, turbine, wait_for};
-use super::site::{Service, T0, append, doc, now, site};
+use super::rig::{Site, turbine};
+use super::site::{Service, T0, append, doc, now, site, wait_for_lake};
 
-const WITH_LAKE: [Role; 3] = [Role::Serve, Role::Lake, Role::Console];
+/// The task writes the ticks by which the lake sees that a cut is over.
+const WITH_LAKE: [Role; 4] = [Role::Process, Role::Serve, Role::Lake, Role::Console];
 const FROM_BOTH: [Role; 2] = [Role::Serve, Role::Console];
 /// More than a page, and more than the log keeps.
 const LETTERS: usize = 30;
@@ -111,18 +112,10 @@ fn dead_letters_are_the_same_after_retention_has_taken_most_of_them_from_the_log
         .map(|t| PartitionId(partition_of(t, 2) as u16))
         .map(|p| TopicPartition::new(Topic::DeadLetter, p))
         .collect();
-    let view = windlass_cloud::log::sqlite::SqliteView::open(&site.data().join("log.db"));
-    let view = view.expect("the log");
-    wait_for("the lake to have them all", || {
-        partitions.iter().all(|at| {
-            let end = view.bounds(*at).expect("bounds").1;
-            let group = windlass_cloud::log::Group::Lake;
-            let done = view.committed(group, *at).expect("a position");
-            done.is_some_and(|c| c.next == end)
-        })
-    });
+    wait_for_lake(&site, Topic::DeadLetter, &["T1", "T2", "T3"]);
     service.stop();
 
+    let view = SqliteView::open(&site.data().join("log.db")).expect("the log");
     let log = SqliteLog::open(&site.config().log, Box::new(|| WallTime(T0))).expect("a log");
     for at in &partitions {
         let end = view.bounds(*at).expect("bounds").1;

@@ -12,11 +12,12 @@ use windlass_shared::time::{EventTime, LogTime, SECOND_US};
 use windlass_shared::window::{Status, WindowKind, WindowResult};
 
 use super::http::get;
-use super::rig::{Site, turbine, wait_for};
-use super::site::{Service, T0, append, doc, now, site};
+use super::rig::{Site, turbine};
+use super::site::{Service, T0, append, doc, now, site, wait_for_lake};
 
 const FROM_LOG: [Role; 2] = [Role::Serve, Role::Console];
-const WITH_LAKE: [Role; 3] = [Role::Serve, Role::Lake, Role::Console];
+/// The task writes the ticks by which the lake sees that a cut is over.
+const WITH_LAKE: [Role; 4] = [Role::Process, Role::Serve, Role::Lake, Role::Console];
 const RANGE: &str = "from=2023-11-14T22:00:00Z&to=2023-11-14T23:00:00Z";
 
 /// Two readings of the power in tenths of kW, and one of the wind in hundredths of m/s.
@@ -219,8 +220,7 @@ fn windows_are_the_same_from_the_log_and_from_the_lake() {
     service.stop();
 
     let service = Service::start(&site, port, &WITH_LAKE, 1);
-    let features = site.data().join("lake/features");
-    wait_for("a cut", || features.is_dir());
+    wait_for_lake(&site, Topic::Features, &["T1"]);
     check(port);
     service.stop();
 }

@@ -25,7 +25,7 @@ fn letter(n: usize) -> (&'static str, DeadLetter) {
     let name = ["T1", "T2", "T3"][n % 3];
     let meta = DeadLetterMeta {
         stage: "ingest".to_owned(),
-        reason: if n % 2 == 0 {
+        reason: if n.is_multiple_of(2) {
             Reason::Malformed
         } else {
             Reason::Version

@@ -13,6 +13,7 @@ mod console;
 mod run;
 mod setup;
 mod test;
+mod tester;
 
 /// Builds, tests and shows Windlass. Set `WINDLASS_OFFLINE=1` to keep it from installing system packages.
 #[derive(Parser)]
@@ -126,7 +127,11 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<bool> {
     match command {
         Command::Test => test::all(),
-        Command::Setup => setup::ensure(setup::FOR_TESTS).map(|()| true),
+        Command::Setup => {
+            setup::ensure(setup::FOR_TESTS)?;
+            tester::ensure()?;
+            Ok(true)
+        }
         Command::Console => console::build().map(|()| true),
         Command::Demo(demo) => {
             setup::ensure(setup::FOR_BUILD)?;

@@ -19,6 +19,7 @@ use crate::http;
 use crate::ingest::Ingest;
 use crate::lake::Store;
 use crate::lake::role::LakeRole;
+use crate::lake::views::Views;
 use crate::log::PartitionId;
 use crate::process::snapshot::{SnapshotStore, queue};
 use crate::process::{self, Processor};
@@ -190,7 +191,7 @@ fn start_console(
         Ok(())
     })?;
     let places = Places {
-        lake: config.lake.url.clone(),
+        lake: Arc::new(Views::new(&config.lake.url)),
         log: config.log.path.clone(),
         fleet: Arc::clone(&config.fleet),
     };

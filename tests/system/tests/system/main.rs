@@ -1,5 +1,6 @@
 //! Tests over real processes. One binary, so that those that mostly wait run beside each other.
 
+mod api;
 mod bad_input;
 mod benchmarks;
 mod demo;

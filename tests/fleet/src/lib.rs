@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod load;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod own_clock;
 pub mod pki;
 pub mod process;
 pub mod proxy;

@@ -18,6 +18,7 @@ use crate::ledger::outbox::{Look, Place, Witness};
 use crate::ledger::watcher::Watcher;
 use crate::ledger::{self, Balance};
 use crate::mosquitto::{INGEST, Mosquitto, listens};
+use crate::own_clock::OwnClock;
 use crate::pki::{Authority, Use};
 use crate::process::{Process, Program, built, free_port};
 use crate::proxy::Link;
@@ -42,6 +43,7 @@ pub struct Gateway {
     dir: PathBuf,
     uplink: Endpoint,
     program: Program,
+    own_clock: Option<OwnClock>,
     process: Option<Process>,
     watcher: Option<Watcher>,
 }
@@ -181,6 +183,14 @@ impl Rig {
             env: Vec::new(),
             log: dir.join("edge.log"),
         };
+        let own_clock = match spec.own_clock {
+            true => Some(OwnClock::new(&dir.join("clock"))?),
+            false => None,
+        };
+        let agent = match &own_clock {
+            Some(own) => own.of(agent)?,
+            None => agent,
+        };
         let program = match spec.disk_bytes {
             Some(bytes) => agent.with_disk(&dir.join(spec::OUTBOX_DIR), bytes),
             None => agent,
@@ -190,6 +200,7 @@ impl Rig {
             dir,
             uplink,
             program,
+            own_clock,
             process: None,
             watcher: None,
         });
@@ -370,6 +381,13 @@ impl Rig {
         sources.clone_into(&mut gateway.spec.sources);
         spec::write_edge(&gateway.dir, &gateway.spec, &gateway.uplink)?;
         Ok(())
+    }
+
+    /// The wall clock of gateway `i`, to be set: before it is started or while it runs. It must have one of its own.
+    pub fn clock(&mut self, i: usize) -> Result<&mut OwnClock> {
+        let gateway = &mut self.gateways[i];
+        let none = || format!("{} has no clock of its own", gateway.spec.id);
+        gateway.own_clock.as_mut().with_context(none)
     }
 
     /// Looks into gateway `i`'s outbox all the time from now on: for a disk so small that rows leave between two looks.

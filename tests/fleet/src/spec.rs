@@ -60,6 +60,8 @@ pub struct Gateway {
     pub uplink_bytes_per_s: Option<u64>,
     /// A disk of its own for the outbox, of so many bytes: a file system in memory that only the agent sees.
     pub disk_bytes: Option<u64>,
+    /// A wall clock of its own, which the rig sets.
+    pub own_clock: bool,
 }
 
 impl Gateway {
@@ -73,7 +75,15 @@ impl Gateway {
             outbox_bytes_max: None,
             uplink_bytes_per_s: None,
             disk_bytes: None,
+            own_clock: false,
         }
+    }
+
+    /// Gives it a wall clock of its own.
+    #[must_use]
+    pub fn with_own_clock(mut self) -> Self {
+        self.own_clock = true;
+        self
     }
 
     /// Adds a `[[source]]` table as text.

@@ -7,4 +7,5 @@ mod files;
 mod kills;
 mod load;
 mod mosquitto_rights;
+mod own_clock;
 mod strangers;

@@ -21,5 +21,6 @@ pub mod process;
 pub mod proxy;
 pub mod replay;
 pub mod rig;
+pub mod run;
 pub mod spec;
 pub mod storm;

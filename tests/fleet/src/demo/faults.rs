@@ -106,7 +106,8 @@ pub fn judge(faults: &[Fault], alerts: &[Alert]) -> Verdict {
     }
 }
 
-fn belongs(alert: &Alert, fault: &Fault) -> bool {
+/// Is this alert a sign of this fault?
+pub fn belongs(alert: &Alert, fault: &Fault) -> bool {
     alert.turbine == fault.turbine
         && fault.channels.contains(&alert.channel)
         && alert.first >= fault.from - EARLY_US

@@ -8,4 +8,5 @@ mod kills;
 mod load;
 mod mosquitto_rights;
 mod own_clock;
+mod scenario;
 mod strangers;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use windlass_fleet::{bench_edge, bench_fleet, demo, generate, ledger, load, replay};
+use windlass_fleet::{bench_edge, bench_fleet, demo, generate, ledger, load, replay, run};
 
 /// Runs small fleets of real processes.
 #[derive(Parser)]
@@ -61,6 +61,8 @@ enum Command {
     BenchFleet(bench_fleet::Options),
     /// Seconds or ten-minute records of a scenario's fleet in event time, with the ground truth beside them.
     Generate(generate::Options),
+    /// A scenario's fleet at wall time with real agents and outboxes; networks and machines are disturbed as it says.
+    Run(run::Options),
     /// How many readings the model makes per second of CPU time.
     BenchGenerate(generate::bench::Options),
     /// A whole fleet over real MQTT connections from this process, with outboxes in memory.
@@ -94,6 +96,7 @@ fn main() -> ExitCode {
         Command::BenchEdge { minutes } => bench_edge::run(minutes),
         Command::BenchFleet(options) => bench_fleet::run(&options),
         Command::Generate(options) => generate::run(&options),
+        Command::Run(options) => run::run(&options),
         Command::BenchGenerate(options) => generate::bench::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Rows { outbox } => rows(&outbox),

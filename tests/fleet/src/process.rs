@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::clock;
+use crate::{clock, own_clock};
 
 /// How long a process may take to end after SIGTERM.
 const TERM_BOUND: Duration = Duration::from_secs(30);
@@ -169,6 +169,7 @@ impl Drop for Process {
         if let Err(error) = self.kill() {
             eprintln!("could not kill {}: {error:#}", self.name);
         }
+        own_clock::clear(self.id());
     }
 }
 

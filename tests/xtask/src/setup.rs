@@ -79,6 +79,11 @@ pub const FOR_TESTS: &[Need] = &[
         reason: "the tests need a real broker with certificates",
     },
     Need {
+        program: "faketime",
+        packages: &["faketime"],
+        reason: "a gateway's wall clock is set and stepped in the tests",
+    },
+    Need {
         program: "chromium",
         check: &[],
         packages: &["chromium"],

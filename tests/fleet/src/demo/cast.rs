@@ -3,7 +3,6 @@
 //! Invariant: the parts are given by place in the list, so that any number of turbines from [`TURBINES_MIN`] up works.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use windlass_shared::time::{EventTime, MINUTE_US, SECOND_US};
@@ -165,12 +164,8 @@ impl Cast {
 
     /// The aggregator's settings, with the detectors that come with the product and the console on this port.
     pub fn cloud(&self, console_port: u16) -> Result<spec::Cloud> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../cloud-aggregator/detectors.example.toml");
-        let detectors = std::fs::read_to_string(&path)
-            .with_context(|| format!("could not read {}", path.display()))?;
         Ok(spec::Cloud {
-            detectors: Some(detectors),
+            detectors: Some(spec::detectors()?),
             console: Some(spec::Console {
                 port: console_port,
                 stale_after_s: STALE_AFTER_S,

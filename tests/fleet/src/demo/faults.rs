@@ -130,7 +130,8 @@ fn lasted(alert: &Alert) -> i64 {
     alert.last - alert.first
 }
 
-fn belongs(alert: &Alert, fault: &Fault) -> bool {
+/// Is this alert a sign of this fault?
+pub fn belongs(alert: &Alert, fault: &Fault) -> bool {
     alert.turbine == fault.turbine
         && fault.channels.contains(&alert.channel)
         && alert.first >= fault.from - EARLY_US

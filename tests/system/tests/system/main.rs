@@ -9,4 +9,6 @@ mod files;
 mod kills;
 mod load;
 mod mosquitto_rights;
+mod own_clock;
+mod scenario;
 mod strangers;

@@ -80,6 +80,7 @@ pub const FOR_TESTS: &[Need] = &[
     },
     Need {
         program: "faketime",
+        check: &[],
         packages: &["faketime"],
         reason: "a gateway's wall clock is set and stepped in the tests",
     },

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +18,8 @@ const CONSOLE_BOUND: Duration = Duration::from_mins(2);
 /// From the start until the report: traffic, backlogs, the last windows.
 const REPORT_BOUND: Duration = Duration::from_mins(12);
 const END_BOUND: Duration = Duration::from_mins(2);
+/// Lines of the demo that wait to be looked at: far more than it says.
+const LINES_MAX: usize = 10_000;
 
 /// A demo that stays after its report, with a folder of its own for all that it writes.
 struct Demo {
@@ -39,7 +41,7 @@ impl Demo {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
-        let (send, lines) = channel();
+        let (send, lines) = sync_channel(LINES_MAX);
         let stderr = child.stderr.take().context("its messages")?;
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
@@ -123,9 +125,9 @@ fn split(link: &str) -> (u16, &str) {
 }
 
 fn ask(port: u16, path: &str) -> Value {
-    let answer = http::get(port, &format!("/api/v1{path}")).unwrap();
+    let answer = http::get(port, &format!("/api/v1{path}")).expect("as the demo writes it");
     assert_eq!(answer.status, 200, "{path}: {}", answer.body);
-    serde_json::from_str(&answer.body).unwrap()
+    serde_json::from_str(&answer.body).expect("as the demo writes it")
 }
 
 fn list<'a>(value: &'a Value, field: &str) -> &'a Vec<Value> {
@@ -143,42 +145,49 @@ fn asked<'a>(link: &'a str, name: &str) -> &'a str {
 
 #[test]
 fn every_link_of_the_demos_report_shows_its_fault_and_nothing_is_left_behind() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().expect("as the demo writes it");
     let report = dir.path().join("report.json");
-    let mut demo = Demo::start(&report).unwrap();
+    let mut demo = Demo::start(&report).expect("as the demo writes it");
     let line = demo
         .says("The console: ", CONSOLE_BOUND, || Ok(()))
-        .unwrap();
-    let base = line.split("The console: ").nth(1).unwrap().to_owned();
+        .expect("as the demo writes it");
+    let base = line
+        .split("The console: ")
+        .nth(1)
+        .expect("as the demo writes it")
+        .to_owned();
     let (port, _) = split(&base);
-    assert_eq!(http::get(port, "/").unwrap().status, 200);
+    assert_eq!(
+        http::get(port, "/").expect("as the demo writes it").status,
+        200
+    );
 
-    let live = |port| {
+    let stream_of = |port| {
         let turbines = ask(port, "/turbines");
         let items = list(&turbines, "items").iter();
         items.filter(|t| t["fresh"] == "live").count()
     };
     clock::until("the wall is alive", CONSOLE_BOUND, || {
-        Ok((live(port) >= 5).then_some(()))
+        Ok((stream_of(port) >= 5).then_some(()))
     })
-    .unwrap();
+    .expect("as the demo writes it");
     // While the link is cut, one alarm says so for the whole farm.
     demo.says("the link of farm south goes silent", CONSOLE_BOUND, || {
         Ok(())
     })
-    .unwrap();
+    .expect("as the demo writes it");
     clock::until("an alarm of the farm", CONSOLE_BOUND, || {
         let alarms = ask(port, "/alarms");
         let mut items = list(&alarms, "items").iter();
         let south = items.any(|a| a["kind"] == "farm_link" && a["farm"] == "south");
         Ok(south.then_some(()))
     })
-    .unwrap();
+    .expect("as the demo writes it");
 
     demo.says("Enter or Ctrl-C ends it", REPORT_BOUND, || Ok(()))
-        .unwrap();
-    let text = std::fs::read_to_string(&report).unwrap();
-    let report: Value = serde_json::from_str(&text).unwrap();
+        .expect("as the demo writes it");
+    let text = std::fs::read_to_string(&report).expect("as the demo writes it");
+    let report: Value = serde_json::from_str(&text).expect("as the demo writes it");
     assert_eq!(report["passed"], true, "{text}");
     assert_eq!(report["console"].as_str(), Some(base.as_str()));
     for field in [
@@ -190,20 +199,25 @@ fn every_link_of_the_demos_report_shows_its_fault_and_nothing_is_left_behind() {
     }
     check_links(&report, port);
     clock::until("the wall is alive again", CONSOLE_BOUND, || {
-        Ok((live(port) >= 5).then_some(()))
+        Ok((stream_of(port) >= 5).then_some(()))
     })
-    .unwrap();
-    demo.child.stdin.take().unwrap().write_all(b"\n").unwrap();
-    assert!(demo.ends().unwrap().success());
+    .expect("as the demo writes it");
+    demo.child
+        .stdin
+        .take()
+        .expect("as the demo writes it")
+        .write_all(b"\n")
+        .expect("as the demo writes it");
+    assert!(demo.ends().expect("as the demo writes it").success());
 }
 
 /// Each link answers, and what the API says behind it is what the link is for.
 fn check_links(report: &Value, port: u16) {
     let mut kinds = [0, 0, 0];
     for deed in list(report, "links") {
-        let link = deed["link"].as_str().unwrap();
+        let link = deed["link"].as_str().expect("as the demo writes it");
         let (of, path) = split(link);
-        let page = http::get(of, path).unwrap();
+        let page = http::get(of, path).expect("as the demo writes it");
         assert_eq!((of, page.status), (port, 200), "{link}");
         assert!(page.body.contains("<!doctype html>"), "{link}");
         let place: Vec<&str> = path.split(['/', '?']).collect();
@@ -213,7 +227,10 @@ fn check_links(report: &Value, port: u16) {
             "platform" => {
                 let counts = ask(port, "/pipeline")["counts"].clone();
                 assert!(
-                    counts["duplicate_records"].as_u64().unwrap() > 0,
+                    counts["duplicate_records"]
+                        .as_u64()
+                        .expect("as the demo writes it")
+                        > 0,
                     "{counts}"
                 );
             }
@@ -222,7 +239,7 @@ fn check_links(report: &Value, port: u16) {
         let kind = ["turbine", "proof", "platform"]
             .iter()
             .position(|k| *k == place[1]);
-        kinds[kind.unwrap()] += 1;
+        kinds[kind.expect("as the demo writes it")] += 1;
     }
     // Three faults; two turbines cut off, an agent and the aggregator killed; two storms.
     assert_eq!(kinds, [3, 4, 2], "{}", report["links"]);
@@ -251,7 +268,10 @@ fn shows_an_alert(report: &Value, port: u16, turbine: &str, id: &str) {
     let known = known
         .find(|e| e["id"] == alert["episode"])
         .expect("the episode");
-    assert!(known["alerts"].as_u64().unwrap() > 0, "{known}");
+    assert!(
+        known["alerts"].as_u64().expect("as the demo writes it") > 0,
+        "{known}"
+    );
 }
 
 fn shows_a_proof(deed: &Value, port: u16, turbine: &str, link: &str) {
@@ -265,7 +285,7 @@ fn shows_a_proof(deed: &Value, port: u16, turbine: &str, link: &str) {
         &format!("/turbines/{turbine}/at?time={at}&around=10m"),
     );
     assert!(!list(&moment, "values").is_empty(), "{link}: {moment}");
-    let what = deed["what"].as_str().unwrap();
+    let what = deed["what"].as_str().expect("as the demo writes it");
     let lost = what.contains("farm south") && turbine == "T002";
     let expected = if lost { "recorded_loss" } else { "exact" };
     assert_eq!(coverage["verdict"], expected, "{what}: {coverage}");
@@ -276,16 +296,16 @@ fn shows_a_proof(deed: &Value, port: u16, turbine: &str, link: &str) {
 
 #[test]
 fn an_interrupted_demo_leaves_nothing_behind() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut demo = Demo::start(&dir.path().join("report.json")).unwrap();
+    let dir = tempfile::tempdir().expect("as the demo writes it");
+    let mut demo = Demo::start(&dir.path().join("report.json")).expect("as the demo writes it");
     demo.says("The console: ", CONSOLE_BOUND, || Ok(()))
-        .unwrap();
+        .expect("as the demo writes it");
     let name = demo.folder.path().to_string_lossy().into_owned();
-    assert!(commands_with(&name).unwrap().len() >= 5);
+    assert!(commands_with(&name).expect("as the demo writes it").len() >= 5);
     let interrupted = Command::new("kill")
         .args(["-INT", &demo.child.id().to_string()])
         .status()
-        .unwrap();
+        .expect("as the demo writes it");
     assert!(interrupted.success());
-    assert!(!demo.ends().unwrap().success());
+    assert!(!demo.ends().expect("as the demo writes it").success());
 }

@@ -198,7 +198,10 @@ test("a laptop and a control room's screen, light and dark: nothing is cut off t
   }
 });
 
-test("nothing jumps while data come: no layout shift in many live updates of each page", async () => {
+// The sum of layout shifts of which a reader sees at most a line of small text move; the usual bound for a good page is 0.1.
+const SHIFT_MAX = 0.01;
+
+test("nothing jumps while data come: next to no layout shift in many live updates of each page", async () => {
   for (const path of PAGES) {
     const page = await at(path);
     await page.locator("main h1").first().waitFor();
@@ -216,7 +219,9 @@ test("nothing jumps while data come: no layout shift in many live updates of eac
     });
     // The header's clock counts seconds: as many live updates as that have come.
     await page.waitForFunction(() => window.ticks >= 12, undefined, { timeout: BOUND_MS });
-    assert.deepEqual(await page.evaluate(() => window.moved), [], path);
+    const moved = await page.evaluate(() => window.moved);
+    const sum = moved.reduce((all, m) => all + Number.parseFloat(m), 0);
+    assert.ok(sum < SHIFT_MAX, `${path}: ${sum} of ${moved.join("; ")}`);
     await page.close();
   }
 });

@@ -3,8 +3,8 @@
 //! It keeps nothing on disk and no session, knows no access rules, no retained messages and no wills; what it is asked to
 //! publish with QoS 2 ends the connection. Invariants: it listens on loopback and nowhere else; its memory is bounded by the
 //! limits below, however many topics there ever were; a publish that ingest has no room for is not acknowledged and not
-//! dropped, its gateway waits; only what a lagging gateway does not read is dropped, and end-to-end acknowledgements make
-//! up for that.
+//! dropped, its gateway waits; only what nobody has subscribed to (ingest is away) and what a lagging gateway does not read is
+//! dropped, and end-to-end acknowledgements make up for that.
 
 mod connection;
 mod router;

@@ -32,8 +32,6 @@ const WRITE_BOUND: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(100);
 /// Longest client id.
 const CLIENT_ID_BYTES_MAX: usize = 256;
-/// Filters of one SUBSCRIBE.
-const FILTERS_MAX: usize = 64;
 /// Bytes read at once.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -210,8 +208,8 @@ async fn take(publish: Publish, session: &Session, router: &Router) -> Result<()
 
 fn grant(subscribe: &Subscribe, session: &Rc<Session>, router: &Router) {
     let mut codes = Vec::new();
-    for (i, filter) in subscribe.filters.iter().enumerate() {
-        if i >= FILTERS_MAX || !valid_filter(&filter.path) {
+    for filter in &subscribe.filters {
+        if !valid_filter(&filter.path) || !session.takes_filter(&filter.path) {
             codes.push(SubscribeReasonCode::Failure);
             continue;
         }

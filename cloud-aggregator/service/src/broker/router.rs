@@ -21,6 +21,8 @@ const OWN_QUEUE_BYTES_MAX: usize = 256 * 1024;
 const WRITE_BYTES: usize = 64 * 1024;
 /// Answers that a client does not take before it is no longer listened to, bytes.
 const CONTROL_BYTES_MAX: usize = 64 * 1024;
+/// Filters of a session.
+const FILTERS_MAX: usize = 64;
 /// What a message in a queue costs besides topic and payload, bytes.
 const MESSAGE_BYTES: usize = 128;
 
@@ -37,7 +39,8 @@ pub(super) struct Session {
     /// The connection ends.
     pub end: Notify,
     ended: Cell<bool>,
-    dropped: Cell<u64>,
+    /// That messages to it are dropped has been said.
+    lags: Cell<bool>,
 }
 
 #[derive(Default)]
@@ -59,8 +62,14 @@ impl Session {
             room: Notify::new(),
             end: Notify::new(),
             ended: Cell::new(false),
-            dropped: Cell::new(0),
+            lags: Cell::new(false),
         }
+    }
+
+    /// May it hear more? A filter it has already counts once.
+    pub fn takes_filter(&self, filter: &str) -> bool {
+        let filters = self.filters.borrow();
+        filters.len() < FILTERS_MAX || filters.contains(filter)
     }
 
     /// Has its connection been told to end?
@@ -228,14 +237,11 @@ impl Router {
         for (session, qos) in own.into_iter().flatten() {
             if session.outgoing.borrow().queued_bytes < OWN_QUEUE_BYTES_MAX {
                 session.queue(at_most(publish.clone(), qos));
-            } else {
-                session.dropped.set(session.dropped.get() + 1);
-                if session.dropped.get() == 1 {
-                    tracing::warn!(
-                        client = session.client_id,
-                        "it does not read what is sent to it; messages to it are dropped"
-                    );
-                }
+            } else if !session.lags.replace(true) {
+                tracing::warn!(
+                    client = session.client_id,
+                    "it does not read what is sent to it; messages to it are dropped"
+                );
             }
         }
         let shared: Vec<Subscription> = (self.wild.borrow().iter())

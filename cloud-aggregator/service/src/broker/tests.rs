@@ -169,6 +169,33 @@ fn a_client_of_the_same_name_takes_the_place_of_the_one_before() {
     );
 }
 
+#[test]
+fn a_client_hears_so_many_filters_and_no_more_over_all_its_subscriptions() {
+    let broker = broker();
+    let (client, mut connection) = client(broker, "greedy");
+    let granted = |client: &Client, connection: &mut Connection, filter: &str| {
+        client.subscribe(filter, QoS::AtLeastOnce).unwrap();
+        await_packet(connection, |p| match p {
+            Packet::SubAck(ack) => Some(
+                !ack.return_codes
+                    .contains(&rumqttc::SubscribeReasonCode::Failure),
+            ),
+            _ => None,
+        })
+    };
+    for i in 0..64 {
+        assert!(granted(&client, &mut connection, &format!("down/{i}")));
+    }
+    assert!(
+        !granted(&client, &mut connection, "down/64"),
+        "one too many"
+    );
+    assert!(
+        granted(&client, &mut connection, "down/7"),
+        "again is none more"
+    );
+}
+
 /// What the broker answers to these bytes before it closes the connection.
 fn answer_to(broker: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(broker).unwrap();

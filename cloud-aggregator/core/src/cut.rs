@@ -4,6 +4,7 @@
 //! with the state saved beside each committed cut, every reading is in exactly one cut.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use windlass_shared::catalogue::CatalogueHash;
@@ -143,6 +144,8 @@ pub enum Taken {
         record: Box<Record>,
         /// Of its bytes.
         hash: RecordHash,
+        /// Its bytes.
+        bytes: Arc<[u8]>,
     },
     /// A record that does not count, or not again; only `batches` has it.
     Not {
@@ -152,6 +155,8 @@ pub enum Taken {
         record: Box<Record>,
         /// Of its bytes.
         hash: RecordHash,
+        /// Its bytes.
+        bytes: Arc<[u8]>,
         /// `None`: a plain duplicate.
         reason: Option<Reason>,
     },
@@ -216,6 +221,7 @@ impl Dedupe {
                     gateway,
                     record,
                     hash,
+                    bytes: bytes.into(),
                 };
             }
             Admission::Duplicate => None,
@@ -225,6 +231,7 @@ impl Dedupe {
             gateway,
             record,
             hash,
+            bytes: bytes.into(),
             reason,
         }
     }

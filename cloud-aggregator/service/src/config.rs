@@ -22,6 +22,10 @@ use crate::mqtt::{MqttSettings, TlsFiles};
 
 pub use files::{DetectorFile, load_fleet};
 
+/// Between two transactions of the log under load: a tenth of what the slowest step of an operator's view may take, and
+/// at most 100 writes to the disk a second.
+const LOG_PACE: Duration = Duration::from_millis(10);
+
 /// Why there is no configuration. Reject: an operator has to change a file.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -280,6 +284,7 @@ impl Raw {
                 partitions: self.log.partitions,
                 writer: 1,
                 bytes_max: self.log.disk_max_mb.map(|mb| mb * 1024 * 1024),
+                pace: LOG_PACE,
             },
             retention: Duration::from_secs(u64::from(self.log.retention_hours) * 3_600),
             mqtt: self.mqtt(base),

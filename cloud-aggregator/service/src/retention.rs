@@ -166,6 +166,7 @@ mod tests {
             partitions: 2,
             writer: 1,
             bytes_max: None,
+            pace: Duration::ZERO,
         };
         let clock = Arc::new(AtomicI64::new(0));
         let hand = Arc::clone(&clock);
@@ -225,6 +226,7 @@ mod tests {
             partitions: 1,
             writer: 1,
             bytes_max: None,
+            pace: Duration::ZERO,
         };
         let log = SqliteLog::open(&settings, Box::new(|| WallTime(100))).unwrap();
         let at = TopicPartition::new(Topic::Telemetry, PartitionId(0));

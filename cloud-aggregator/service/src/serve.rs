@@ -180,18 +180,20 @@ impl Serve {
         next: &[(TopicPartition, Offset)],
         told: &mut Vec<(TopicPartition, Offset)>,
     ) -> Result<(), LogError> {
+        let mut tickets = Vec::new();
         for ((at, next), (_, done)) in next.iter().zip(told.iter()) {
             if next != done {
-                self.log
-                    .commit(Commit {
-                        group: Group::Serve,
-                        input: *at,
-                        next: *next,
-                        meta: String::new(),
-                        outputs: Vec::new(),
-                    })
-                    .wait()?;
+                tickets.push(self.log.commit(Commit {
+                    group: Group::Serve,
+                    input: *at,
+                    next: *next,
+                    meta: String::new(),
+                    outputs: Vec::new(),
+                }));
             }
+        }
+        for ticket in tickets {
+            ticket.wait()?;
         }
         next.clone_into(told);
         Ok(())

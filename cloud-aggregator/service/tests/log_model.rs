@@ -27,6 +27,7 @@ fn settings(dir: &tempfile::TempDir) -> SqliteLogSettings {
         partitions: PARTITIONS,
         writer: WRITER,
         bytes_max: None,
+        pace: Duration::ZERO,
     }
 }
 

@@ -44,6 +44,7 @@ fn open(dir: &Path, clock: &Arc<AtomicI64>) -> SqliteLog {
         partitions: 1,
         writer: 1,
         bytes_max: None,
+        pace: Duration::ZERO,
     };
     let clock = Arc::clone(clock);
     SqliteLog::open(

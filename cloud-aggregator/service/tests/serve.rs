@@ -4,6 +4,7 @@ mod rig;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use rig::{START, wait_for};
@@ -102,6 +103,7 @@ fn it_goes_on_where_it_was_and_measures_each_slice_once() {
         partitions: 1,
         writer: 1,
         bytes_max: None,
+        pace: Duration::ZERO,
     };
     let log: Arc<dyn Log> =
         Arc::new(SqliteLog::open(&settings, Box::new(move || clock.wall())).expect("opens"));

@@ -6,7 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use windlass_fleet::{bench_edge, bench_fleet, demo, generate, ledger, load, replay, run};
+
+/// As in the aggregator: a load plays thousands of gateways in one process.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs small fleets of real processes.
 #[derive(Parser)]

@@ -45,6 +45,7 @@ impl World {
             partitions: 1,
             writer: 1,
             bytes_max: None,
+            pace: Duration::ZERO,
         };
         let places = Places {
             lake: Arc::new(Views::new("file:///nowhere")),

@@ -2,6 +2,8 @@
 //!
 //! Invariant: what [`CutBuilder::finish`] gives is a function of the state it began with and of the entries taken.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use windlass_cloud_core::cut::{Cut, CutSettings, Cutter, Dedupe, Taken};
 use windlass_cloud_core::fleet::Fleet;
@@ -19,10 +21,6 @@ use super::feature::Features;
 use super::file::DataFile;
 use super::marker::Series;
 use super::reading::{Origin, Readings};
-
-/// Readings of a cut: it ends after the entry that reaches this, so that a backlog of well-packed records cannot fill
-/// the memory (48 bytes each, and about as much again while the files are made).
-pub const READINGS_MAX: usize = 1_000_000;
 
 /// Version of the saved state.
 const STATE_VERSION: u32 = 1;
@@ -132,8 +130,7 @@ impl CutBuilder {
 
     /// Does the open cut end before this entry?
     pub fn ends_before(&self, input: &LogInput) -> bool {
-        let full =
-            matches!(&self.content, Content::Telemetry(t) if t.readings.len() >= READINGS_MAX);
+        let full = matches!(&self.content, Content::Telemetry(t) if t.readings.is_full());
         !self.is_empty() && (full || self.cutter.ends_before(input))
     }
 
@@ -150,7 +147,7 @@ impl CutBuilder {
             Content::Telemetry(t) => {
                 let taken = self.dedupe.take(fleet, skew_max_us, input, log_time);
                 t.evidence.add(input, log_time, &taken);
-                if let Taken::Fresh { record, .. } = &taken
+                if let Taken::Fresh { record, bytes, .. } = &taken
                     && let Body::Batch(batch) = &record.body
                 {
                     let id = &record.header.id;
@@ -163,8 +160,7 @@ impl CutBuilder {
                         log_time,
                         offset: input.offset,
                     };
-                    t.readings
-                        .add(&origin, fleet.catalogue(batch.catalogue), batch);
+                    t.readings.add(&origin, batch, Arc::clone(bytes));
                 }
             }
             Content::Derived(derived) => {
@@ -197,7 +193,7 @@ impl CutBuilder {
         let files = match &mut self.content {
             Content::Telemetry(t) => {
                 let mut files = t.evidence.files(&name)?;
-                files.extend(t.readings.files(&name)?);
+                files.extend(t.readings.files(fleet, &name)?);
                 **t = Telemetry::default();
                 files
             }

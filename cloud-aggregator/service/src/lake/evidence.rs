@@ -20,7 +20,7 @@ use windlass_shared::catalogue::{Class, RateGroup};
 use windlass_shared::id::{Epoch, RecordId, Seq};
 use windlass_shared::record::{Body, Head, Record, RecordHash, Stamps};
 use windlass_shared::time::{LogTime, WallTime};
-use windlass_shared::wire::{self, Control, Logged, Refused};
+use windlass_shared::wire::{self, Control, Refused};
 
 use super::file::{
     Columns, DataFile, Names, Place, Slot, encode, field, name_field, names, time_field, times,
@@ -60,7 +60,7 @@ struct Row {
     receipt: &'static str,
     gateway: Option<String>,
     known: Option<Known>,
-    bytes: Option<Vec<u8>>,
+    bytes: Option<Arc<[u8]>>,
     /// Of its readings, if it counts.
     events: Option<Events>,
 }
@@ -74,30 +74,32 @@ pub struct Evidence {
 impl Evidence {
     /// Takes an entry and what became of it.
     pub fn add(&mut self, input: &LogInput, log_time: LogTime, taken: &Taken) {
-        let whole = || Some(input.value.to_vec());
+        let whole = || Some(Arc::from(input.value));
         let (kind, receipt, gateway, known, bytes) = match taken {
             Taken::Fresh {
                 gateway,
                 record,
                 hash,
+                bytes,
             } => (
                 body_kind(&record.body),
                 RECEIPT_NEW,
                 Some(gateway),
                 Some(known(record, *hash)),
-                original(input.value),
+                Some(Arc::clone(bytes)),
             ),
             Taken::Not {
                 gateway,
                 record,
                 hash,
+                bytes,
                 reason,
             } => (
                 body_kind(&record.body),
                 reason.map_or(RECEIPT_DUPLICATE, Reason::as_str),
                 Some(gateway),
                 Some(known(record, *hash)),
-                original(input.value),
+                Some(Arc::clone(bytes)),
             ),
             Taken::Control(Control::Tick) => ("tick", RECEIPT_CONTROL, None, None, None),
             Taken::Control(Control::Refused(r)) => (
@@ -211,14 +213,6 @@ fn known(record: &Record, hash: RecordHash) -> Known {
         class,
         rate_group,
         readings,
-    }
-}
-
-/// The record's bytes in an entry.
-fn original(value: &[u8]) -> Option<Vec<u8>> {
-    match wire::decode_logged(value) {
-        Ok(Logged::Telemetry { record, .. }) => Some(record),
-        _ => None,
     }
 }
 

@@ -17,14 +17,16 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 
 use super::{FileEntry, LakeError, Table, sha256_hex};
 
-/// Rows of a row group: about 1 MB of readings, so that a turbine's share of a file is read without the rest.
-const ROW_GROUP_ROWS_MAX: usize = 131_072;
+/// Rows of a row group: about 400 kB of readings, so that a turbine's share of a file is read without the rest.
+pub const GROUP_ROWS_MAX: usize = 131_072;
 /// The same where a row holds a record's bytes.
 const EVIDENCE_ROW_GROUP_ROWS_MAX: usize = 4_096;
 /// Microseconds in an hour.
@@ -136,23 +138,109 @@ pub struct Place {
     pub turbines: BTreeSet<String>,
 }
 
-/// Rows to bytes. `sorted_by` names the leading sort columns; `plain` the columns that never repeat.
+/// Rows to bytes. `sorted_by` names the leading sort columns.
 pub fn encode(
     place: Place,
     schema: Schema,
     columns: Vec<ArrayRef>,
     sorted_by: &[&str],
 ) -> Result<DataFile, LakeError> {
-    let path = place.path;
-    let arrow = |source| LakeError::Arrow {
-        path: path.clone(),
-        source,
-    };
-    let parquet = |source| LakeError::Parquet {
-        path: path.clone(),
-        source,
-    };
-    let schema: SchemaRef = Arc::new(schema);
+    let mut file = FileWriter::new(place.table, place.path, schema, sorted_by)?;
+    file.write(columns)?;
+    file.finish(place.bounds, place.turbines)
+}
+
+/// A file in the making.
+pub struct FileWriter {
+    table: Table,
+    path: String,
+    schema: SchemaRef,
+    writer: ArrowWriter<Vec<u8>>,
+    rows: u64,
+}
+
+impl FileWriter {
+    /// Without rows. `sorted_by` names the leading sort columns.
+    pub fn new(
+        table: Table,
+        path: String,
+        schema: Schema,
+        sorted_by: &[&str],
+    ) -> Result<Self, LakeError> {
+        let schema: SchemaRef = Arc::new(schema);
+        let writer = properties(table, &schema, sorted_by)
+            .and_then(|p| ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(p)));
+        match writer {
+            Ok(writer) => Ok(Self {
+                table,
+                path,
+                schema,
+                writer,
+                rows: 0,
+            }),
+            Err(source) => Err(LakeError::Parquet { path, source }),
+        }
+    }
+
+    /// Path in the lake.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The next rows.
+    pub fn write(&mut self, columns: Vec<ArrayRef>) -> Result<(), LakeError> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|source| {
+            LakeError::Arrow {
+                path: self.path.clone(),
+                source,
+            }
+        })?;
+        self.rows += batch.num_rows() as u64;
+        self.writer
+            .write(&batch)
+            .map_err(|source| LakeError::Parquet {
+                path: self.path.clone(),
+                source,
+            })
+    }
+
+    /// The file, with what its marker says of the rows.
+    pub fn finish(
+        self,
+        bounds: (i64, i64),
+        turbines: BTreeSet<String>,
+    ) -> Result<DataFile, LakeError> {
+        let bytes: Bytes = match self.writer.into_inner() {
+            Ok(bytes) => bytes.into(),
+            Err(source) => {
+                let path = self.path;
+                return Err(LakeError::Parquet { path, source });
+            }
+        };
+        Ok(DataFile {
+            entry: FileEntry {
+                table: self.table,
+                path: self.path,
+                rows: self.rows,
+                bytes: bytes.len() as u64,
+                sha256: sha256_hex(&bytes),
+                time_min: bounds.0,
+                time_max: bounds.1,
+                events: None,
+                turbines: turbines.into_iter().collect(),
+            },
+            bytes,
+        })
+    }
+}
+
+/// How a file of `table` is written: names by dictionary, sorted integers by their differences, the rest as it is.
+/// A dictionary of numbers that hardly repeat costs a hash for each and saves nothing.
+fn properties(
+    table: Table,
+    schema: &Schema,
+    sorted_by: &[&str],
+) -> Result<WriterProperties, ParquetError> {
     let sorting = sorted_by
         .iter()
         .filter_map(|n| schema.index_of(n).ok())
@@ -162,35 +250,28 @@ pub fn encode(
             nulls_first: true,
         })
         .collect();
-    let group_rows = if place.table == Table::Batches {
+    let group_rows = if table == Table::Batches {
         EVIDENCE_ROW_GROUP_ROWS_MAX
     } else {
-        ROW_GROUP_ROWS_MAX
+        GROUP_ROWS_MAX
     };
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).map_err(parquet)?))
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
         .set_created_by(format!("windlass {}", env!("CARGO_PKG_VERSION")))
         .set_max_row_group_row_count(Some(group_rows))
-        .set_sorting_columns(Some(sorting))
-        .build();
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(arrow)?;
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema, Some(properties)).map_err(parquet)?;
-    writer.write(&batch).map_err(parquet)?;
-    let bytes: Bytes = writer.into_inner().map_err(parquet)?.into();
-    Ok(DataFile {
-        entry: FileEntry {
-            table: place.table,
-            path,
-            rows: batch.num_rows() as u64,
-            bytes: bytes.len() as u64,
-            sha256: sha256_hex(&bytes),
-            time_min: place.bounds.0,
-            time_max: place.bounds.1,
-            events: None,
-            turbines: place.turbines.into_iter().collect(),
-        },
-        bytes,
-    })
+        .set_sorting_columns(Some(sorting));
+    for field in schema.fields() {
+        let column = ColumnPath::from(field.name().as_str());
+        let encoding = match field.data_type() {
+            DataType::Float64 | DataType::Binary => Encoding::PLAIN,
+            kind if kind.is_integer() || kind.is_temporal() => Encoding::DELTA_BINARY_PACKED,
+            _ => continue,
+        };
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, encoding);
+    }
+    Ok(properties.build())
 }
 
 /// Columns of a batch that was read, by name and type.

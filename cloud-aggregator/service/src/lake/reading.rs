@@ -1,97 +1,90 @@
 //! The tables `readings` and `late`: one row for each reading.
 //!
 //! Invariants: a row's identity is (turbine, epoch, seq, index), and it stands once in `readings`, whatever was resent;
-//! rows are sorted by (turbine, channel, event time, identity), so that the same cut gives the same bytes.
+//! rows are sorted by (turbine, channel, event time, identity), so that the same cut gives the same bytes. A cut in the
+//! making keeps records as they came, a byte or two for each reading; rows are made when it ends, one turbine at a time.
 
 mod columns;
+mod rows;
+mod sheet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, UInt16Array, UInt32Array, UInt64Array,
-};
 use arrow_schema::{DataType, Schema};
-use windlass_shared::catalogue::{Catalogue, CatalogueHash, Channel};
-use windlass_shared::id::{ChannelId, Epoch, Seq, TurbineId};
-use windlass_shared::record::{Batch, Block, Quality};
+use windlass_cloud_core::fleet::Fleet;
+use windlass_shared::catalogue::CatalogueHash;
+use windlass_shared::id::{Epoch, Seq, TurbineId};
+use windlass_shared::record::{Batch, Quality};
 use windlass_shared::time::LogTime;
 
-use super::file::{
-    DataFile, Place, Slot, encode, field, name_field, names_by_key, time_field, times,
-};
+use super::file::{DataFile, GROUP_ROWS_MAX, Slot, field, name_field, time_field};
 use super::{LakeError, Table};
 
 pub use columns::{Reading, ReadingColumns};
+use rows::TurbineRows;
+use sheet::Sheet;
 
 /// More files than this for one farm and date are made only if they are worth it.
 const HOUR_FILES_MAX: u32 = 4;
 /// An hour's file is worth it from this many rows.
 const HOUR_FILE_ROWS_MIN: u64 = 4_096;
 
-/// Interned names of a cut.
-#[derive(Debug)]
-struct Interned<T> {
-    index: BTreeMap<T, u32>,
-    all: Vec<T>,
-}
-
-impl<T: Ord + Clone> Interned<T> {
-    fn new() -> Self {
-        Self {
-            index: BTreeMap::new(),
-            all: Vec::new(),
-        }
-    }
-    fn of(&mut self, value: &T) -> u32 {
-        if let Some(i) = self.index.get(value) {
-            return *i;
-        }
-        let i = self.all.len() as u32;
-        self.index.insert(value.clone(), i);
-        self.all.push(value.clone());
-        i
-    }
-    fn get(&self, i: u32) -> &T {
-        &self.all[i as usize]
-    }
-    /// Rank of each value in sorted order.
-    fn ranks(&self) -> Vec<u32> {
-        let mut ranks = vec![0; self.all.len()];
-        for (rank, i) in self.index.values().enumerate() {
-            ranks[*i as usize] = rank as u32;
-        }
-        ranks
-    }
-}
-
+/// How many readings a cut may hold: it ends after the entry that reaches one of these.
 #[derive(Clone, Copy, Debug)]
-struct Row {
-    time: i64,
-    raw: i64,
-    seq: u64,
-    index: u32,
-    epoch: u32,
-    turbine: u32,
-    catalogue: u16,
-    channel: ChannelId,
-    quality: Quality,
-    float: bool,
-    late: bool,
-    suspect: bool,
+pub struct Limits {
+    /// Of all turbines: how long it takes to make the files (about 2 s for this many).
+    pub readings: u64,
+    /// Of one turbine, whose rows are in memory together (32 bytes each).
+    pub turbine: u64,
+    /// Of one farm, where they wait for a row group of their hour to fill (about 50 bytes each).
+    pub waiting: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            readings: 16_000_000,
+            turbine: 1_000_000,
+            waiting: 2_000_000,
+        }
+    }
+}
+
+/// A record of readings.
+#[derive(Debug)]
+struct Piece {
+    epoch: Epoch,
+    seq: Seq,
+    catalogue: CatalogueHash,
+    log_time: LogTime,
+    offset: u64,
+    bytes: Arc<[u8]>,
+}
+
+/// Records of a turbine, in the order of the log.
+#[derive(Debug, Default)]
+struct Held {
+    pieces: Vec<Piece>,
+    readings: u64,
+}
+
+#[derive(Debug, Default)]
+struct Farm {
+    turbines: BTreeMap<TurbineId, Held>,
+    /// Readings by hour of event time.
+    hours: BTreeMap<Slot, u64>,
+    /// Most rows that wait for their row groups to fill.
+    waiting: u64,
 }
 
 /// Readings of a cut.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Readings {
-    turbines: Interned<TurbineId>,
-    epochs: Interned<Epoch>,
-    catalogues: Interned<CatalogueHash>,
-    known: BTreeMap<u32, Arc<Catalogue>>,
-    farms: BTreeMap<u32, String>,
-    rows: Vec<Row>,
-    /// Rows again that are marked late, with log time and offset of their record.
-    late: Vec<(Row, LogTime, u64)>,
+    limits: Limits,
+    farms: BTreeMap<String, Farm>,
+    readings: u64,
+    full: bool,
 }
 
 /// Where a batch of readings comes from.
@@ -110,235 +103,167 @@ pub struct Origin<'a> {
     pub offset: u64,
 }
 
-impl Default for Readings {
-    fn default() -> Self {
+impl Readings {
+    /// None so far.
+    pub fn new(limits: Limits) -> Self {
         Self {
-            turbines: Interned::new(),
-            epochs: Interned::new(),
-            catalogues: Interned::new(),
-            known: BTreeMap::new(),
-            farms: BTreeMap::new(),
-            rows: Vec::new(),
-            late: Vec::new(),
+            limits,
+            ..Self::default()
         }
+    }
+
+    /// Is one of the limits reached?
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
+    /// Takes the readings of a batch; `bytes` are the record's.
+    pub fn add(&mut self, from: &Origin, batch: &Batch, bytes: Arc<[u8]>) {
+        if !self.farms.contains_key(from.farm) {
+            self.farms.insert(from.farm.to_owned(), Farm::default());
+        }
+        let Some(farm) = self.farms.get_mut(from.farm) else {
+            return;
+        };
+        farm.count(batch);
+        let held = farm.turbines.entry(from.turbine.clone()).or_default();
+        held.readings += batch.raw.len() as u64;
+        self.readings += batch.raw.len() as u64;
+        self.full = self.full
+            || self.readings >= self.limits.readings
+            || held.readings >= self.limits.turbine
+            || farm.waiting >= self.limits.waiting;
+        held.pieces.push(Piece {
+            epoch: from.epoch,
+            seq: from.seq,
+            catalogue: batch.catalogue,
+            log_time: from.log_time,
+            offset: from.offset,
+            bytes,
+        });
+    }
+
+    /// The files of `readings` and `late`, in the order of their paths. A record without its catalogue has neither names
+    /// nor values, but all the rest.
+    pub fn files(&mut self, fleet: &Fleet, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
+        let farms = std::mem::take(&mut self.farms);
+        (self.readings, self.full) = (0, false);
+        let (mut files, mut late) = (Vec::new(), Vec::new());
+        let mut rows = TurbineRows::default();
+        for (name, farm) in farms {
+            let mut sheets = Sheets {
+                farm: &name,
+                file_name,
+                whole_days: farm.whole_days(),
+                readings: BTreeMap::new(),
+                late: BTreeMap::new(),
+            };
+            for (turbine, held) in &farm.turbines {
+                rows.fill(fleet, &held.pieces, file_name)?;
+                sheets.add(turbine.as_str(), &rows)?;
+            }
+            for sheet in sheets.readings.into_values() {
+                files.push(sheet.finish()?);
+            }
+            for sheet in sheets.late.into_values() {
+                late.push(sheet.finish()?);
+            }
+        }
+        files.append(&mut late);
+        Ok(files)
     }
 }
 
-impl Readings {
-    /// How many so far.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// None so far?
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
-    /// Takes the readings of a batch. Without its catalogue the rows have neither name nor value, but all the rest.
-    pub fn add(&mut self, from: &Origin, catalogue: Option<&Arc<Catalogue>>, batch: &Batch) {
-        let turbine = self.turbines.of(from.turbine);
-        let epoch = self.epochs.of(&from.epoch);
-        let hash = self.catalogues.of(&batch.catalogue);
-        if let Some(c) = catalogue {
-            self.known.entry(hash).or_insert_with(|| Arc::clone(c));
-        }
-        self.farms
-            .entry(turbine)
-            .or_insert_with(|| from.farm.to_owned());
+impl Farm {
+    fn count(&mut self, batch: &Batch) {
         for block in &batch.blocks {
-            for (c, column) in block.columns.iter().enumerate() {
-                let start = self.rows.len();
-                for (i, time) in block.times.iter().enumerate() {
-                    let index = column.at + i as u32;
-                    self.rows.push(Row {
-                        time: time.0,
-                        raw: batch.raw[index as usize],
-                        seq: from.seq.0,
-                        index,
-                        epoch,
-                        turbine,
-                        catalogue: hash as u16,
-                        channel: column.channel,
-                        quality: Quality::Good,
-                        float: column.float,
-                        late: block.flags.late,
-                        suspect: block.flags.suspect,
-                    });
-                }
-                mark_quality(&mut self.rows[start..], block, c);
-                if block.flags.late {
-                    let again = self.rows[start..].iter();
-                    self.late
-                        .extend(again.map(|r| (*r, from.log_time, from.offset)));
-                }
+            let times: Vec<_> = block.times.iter().collect();
+            for run in times.chunk_by(|a, b| Slot::of(a.0) == Slot::of(b.0)) {
+                let of_hour = self.hours.entry(Slot::of(run[0].0)).or_default();
+                let group = |rows: u64| rows.min(GROUP_ROWS_MAX as u64);
+                let before = group(*of_hour);
+                *of_hour += (run.len() * block.columns.len()) as u64;
+                self.waiting += group(*of_hour) - before;
             }
         }
     }
 
-    /// The files of `readings` and `late`, in the order of their paths.
-    pub fn files(&mut self, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
-        let mut files = self.reading_files(file_name)?;
-        files.extend(self.late_files(file_name)?);
-        Ok(files)
-    }
-
-    fn farm(&self, turbine: u32) -> &str {
-        &self.farms[&turbine]
-    }
-
-    fn reading_files(&mut self, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
-        let groups = self.by_folder();
-        let ranks = self.turbines.ranks();
-        let mut files = Vec::new();
-        for ((farm, slot), mut rows) in groups {
-            rows.sort_unstable_by_key(|r| order(r, &ranks));
-            let path = format!("readings/farm={farm}/{}/{file_name}", slot.folder());
-            let bounds = bounds(rows.iter().map(|r| r.time));
-            let place = self.place(Table::Readings, path, bounds, &rows);
-            let columns = self.columns(&place.path, &rows)?;
-            files.push(encode(place, schema(), columns, SORTED_BY)?);
+    /// Days of which the cut holds many hours with few rows each: a backlog of slow data.
+    fn whole_days(&self) -> BTreeSet<i64> {
+        let mut days: BTreeMap<i64, (u32, u64)> = BTreeMap::new();
+        for (slot, rows) in &self.hours {
+            let day = days.entry(slot.day).or_default();
+            day.0 += 1;
+            day.1 += rows;
         }
-        Ok(files)
-    }
-
-    /// Rows by farm and slot, each group in the order of arrival.
-    fn by_folder(&mut self) -> BTreeMap<(String, Slot), Vec<Row>> {
-        let whole_days = self.whole_days();
-        let rows = std::mem::take(&mut self.rows);
-        let mut groups: BTreeMap<(String, Slot), Vec<Row>> = BTreeMap::new();
-        // neighbours mostly share their folder: it is looked up once for each run of them
-        for run in rows.chunk_by(same_hour) {
-            let (farm, mut slot) = (self.farm(run[0].turbine).to_owned(), Slot::of(run[0].time));
-            if whole_days.contains(&(farm.clone(), slot.day)) {
-                slot.hour = None;
-            }
-            groups.entry((farm, slot)).or_default().extend(run);
-        }
-        groups
-    }
-
-    fn late_files(&mut self, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
-        let mut groups: BTreeMap<(String, Slot), Vec<_>> = BTreeMap::new();
-        for late in std::mem::take(&mut self.late) {
-            let farm = self.farm(late.0.turbine).to_owned();
-            groups
-                .entry((farm, Slot::of(late.1.0)))
-                .or_default()
-                .push(late);
-        }
-        let ranks = self.turbines.ranks();
-        let mut files = Vec::new();
-        for ((farm, slot), mut late) in groups {
-            late.sort_unstable_by_key(|(r, ..)| order(r, &ranks));
-            let rows: Vec<Row> = late.iter().map(|l| l.0).collect();
-            let path = format!("late/farm={farm}/{}/{file_name}", slot.folder());
-            let bounds = bounds(late.iter().map(|l| l.1.0));
-            let place = self.place(Table::Late, path, bounds, &rows);
-            let mut columns = self.columns(&place.path, &rows)?;
-            columns.push(times(late.iter().map(|l| Some(l.1.0))));
-            let offsets = UInt64Array::from_iter_values(late.iter().map(|l| l.2));
-            columns.push(Arc::new(offsets));
-            files.push(encode(place, late_schema(), columns, SORTED_BY)?);
-        }
-        Ok(files)
-    }
-
-    /// Farms and days of which the cut holds many hours with few rows each: a backlog of slow data.
-    fn whole_days(&self) -> BTreeSet<(String, i64)> {
-        let mut days: BTreeMap<(u32, i64), (u32, u64)> = BTreeMap::new();
-        for run in self.rows.chunk_by(same_hour) {
-            let slot = Slot::of(run[0].time);
-            let day = days.entry((run[0].turbine, slot.day)).or_default();
-            day.0 |= 1 << slot.hour.unwrap_or_default();
-            day.1 += run.len() as u64;
-        }
-        let mut by_farm: BTreeMap<(String, i64), (u32, u64)> = BTreeMap::new();
-        for ((turbine, day), (hours, rows)) in days {
-            let all = by_farm
-                .entry((self.farm(turbine).to_owned(), day))
-                .or_default();
-            all.0 |= hours;
-            all.1 += rows;
-        }
-        by_farm
-            .into_iter()
+        days.into_iter()
             .filter(|(_, (hours, rows))| {
-                let hours = hours.count_ones();
-                hours > HOUR_FILES_MAX && *rows < u64::from(hours) * HOUR_FILE_ROWS_MIN
+                *hours > HOUR_FILES_MAX && *rows < u64::from(*hours) * HOUR_FILE_ROWS_MIN
             })
-            .map(|(key, _)| key)
+            .map(|(day, _)| day)
             .collect()
     }
+}
 
-    fn place(&self, table: Table, path: String, bounds: (i64, i64), rows: &[Row]) -> Place {
-        let turbines: BTreeSet<u32> = rows.iter().map(|r| r.turbine).collect();
-        let turbines = turbines.into_iter();
-        Place {
-            table,
-            path,
-            bounds,
-            turbines: turbines.map(|t| self.turbines.get(t).to_string()).collect(),
+/// A farm's files in the making.
+struct Sheets<'a> {
+    farm: &'a str,
+    file_name: &'a str,
+    whole_days: BTreeSet<i64>,
+    readings: BTreeMap<Slot, Sheet>,
+    late: BTreeMap<Slot, Sheet>,
+}
+
+impl Sheets<'_> {
+    /// The next turbine's rows.
+    fn add(&mut self, turbine: &str, rows: &TurbineRows) -> Result<(), LakeError> {
+        for (channel, of_channel) in rows.by_channel() {
+            for run in of_channel.chunk_by(|a, b| Slot::of(a.time) == Slot::of(b.time)) {
+                let mut slot = Slot::of(run[0].time);
+                if self.whole_days.contains(&slot.day) {
+                    slot.hour = None;
+                }
+                self.readings(slot)?.add(turbine, channel, rows, run)?;
+            }
+            for row in of_channel.iter().filter(|r| r.late) {
+                let slot = Slot::of(rows.piece(row).log_time.0);
+                let row = std::slice::from_ref(row);
+                self.late(slot)?.add(turbine, channel, rows, row)?;
+            }
         }
+        Ok(())
     }
 
-    fn channel(&self, row: &Row) -> Option<&Channel> {
-        self.known
-            .get(&u32::from(row.catalogue))?
-            .channel(row.channel)
+    fn readings(&mut self, slot: Slot) -> Result<&mut Sheet, LakeError> {
+        sheet(
+            &mut self.readings,
+            Table::Readings,
+            slot,
+            self.farm,
+            self.file_name,
+        )
     }
 
-    fn columns(&self, path: &str, rows: &[Row]) -> Result<Vec<ArrayRef>, LakeError> {
-        // channels in the order of their first row, which is the order of the sort
-        let mut keys: BTreeMap<(u16, ChannelId), (i32, Option<&Channel>)> = BTreeMap::new();
-        let (mut names, mut units) = (Vec::new(), Vec::new());
-        let mut channel_keys = Vec::with_capacity(rows.len());
-        let mut values = Vec::with_capacity(rows.len());
-        let mut last = None;
-        for row in rows {
-            let id = (row.catalogue, row.channel);
-            let (key, channel) = match last {
-                Some((i, found)) if i == id => found,
-                _ => *keys.entry(id).or_insert_with(|| {
-                    let channel = self.channel(row);
-                    names.push(channel.map_or_else(String::new, |c| c.name.clone()));
-                    units.push(channel.map_or_else(String::new, |c| c.unit.clone()));
-                    (names.len() as i32 - 1, channel)
-                }),
-            };
-            last = Some((id, (key, channel)));
-            channel_keys.push(key);
-            values.push(value(row, channel));
+    fn late(&mut self, slot: Slot) -> Result<&mut Sheet, LakeError> {
+        sheet(&mut self.late, Table::Late, slot, self.farm, self.file_name)
+    }
+}
+
+fn sheet<'a>(
+    sheets: &'a mut BTreeMap<Slot, Sheet>,
+    table: Table,
+    slot: Slot,
+    farm: &str,
+    file_name: &str,
+) -> Result<&'a mut Sheet, LakeError> {
+    use std::collections::btree_map::Entry;
+    Ok(match sheets.entry(slot) {
+        Entry::Occupied(o) => o.into_mut(),
+        Entry::Vacant(v) => {
+            let path = format!("{table}/farm={farm}/{}/{file_name}", slot.folder());
+            v.insert(Sheet::new(table, path)?)
         }
-        let turbines: Vec<String> = self.turbines.all.iter().map(ToString::to_string).collect();
-        let epochs: Vec<String> = self.epochs.all.iter().map(ToString::to_string).collect();
-        let qualities: Vec<String> = QUALITIES.iter().map(|q| (*q).to_owned()).collect();
-        let key = |f: fn(&Row) -> i32| rows.iter().map(f);
-        let registers = rows
-            .iter()
-            .map(|r| (!r.float && has_number(r.quality)).then_some(r.raw));
-        let flag = |f: fn(&Row) -> bool| -> ArrayRef {
-            let flags: BooleanArray = rows.iter().map(|r| Some(f(r))).collect();
-            Arc::new(flags)
-        };
-        Ok(vec![
-            names_by_key(path, key(|r| r.turbine as i32), &turbines)?,
-            Arc::new(UInt16Array::from_iter_values(
-                rows.iter().map(|r| r.channel.0),
-            )),
-            names_by_key(path, channel_keys.iter().copied(), &names)?,
-            times(rows.iter().map(|r| Some(r.time))),
-            Arc::new(Float64Array::from(values)),
-            Arc::new(registers.collect::<Int64Array>()),
-            names_by_key(path, channel_keys.iter().copied(), &units)?,
-            names_by_key(path, key(|r| quality_key(r.quality)), &qualities)?,
-            flag(|r| r.late),
-            flag(|r| r.suspect),
-            names_by_key(path, key(|r| r.epoch as i32), &epochs)?,
-            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|r| r.seq))),
-            Arc::new(UInt32Array::from_iter_values(rows.iter().map(|r| r.index))),
-        ])
-    }
+    })
 }
 
 const SORTED_BY: &[&str] = &["turbine", "channel_id", "time"];
@@ -372,47 +297,9 @@ fn quality_of(text: &str) -> Option<Quality> {
     Some(ALL[i])
 }
 
-fn mark_quality(rows: &mut [Row], block: &Block, column: usize) {
-    for mark in &block.quality {
-        if usize::from(mark.column) == column
-            && let Some(row) = rows.get_mut(mark.row as usize)
-        {
-            row.quality = mark.quality;
-        }
-    }
-}
-
 /// Does the raw value mean something?
 pub(crate) fn has_number(quality: Quality) -> bool {
     !matches!(quality, Quality::NotANumber | Quality::OutOfRange)
-}
-
-fn value(row: &Row, channel: Option<&Channel>) -> Option<f64> {
-    if !has_number(row.quality) {
-        None
-    } else if row.float {
-        Some(f64::from_bits(row.raw as u64))
-    } else {
-        channel.map(|c| c.value(row.raw))
-    }
-}
-
-fn same_hour(a: &Row, b: &Row) -> bool {
-    a.turbine == b.turbine && Slot::of(a.time) == Slot::of(b.time)
-}
-
-type Order = (u32, ChannelId, i64, u32, u64, u32);
-
-fn order(row: &Row, ranks: &[u32]) -> Order {
-    let turbine = ranks[row.turbine as usize];
-    (
-        turbine,
-        row.channel,
-        row.time,
-        row.epoch,
-        row.seq,
-        row.index,
-    )
 }
 
 /// Least and greatest.
@@ -447,4 +334,126 @@ fn late_schema() -> Schema {
     fields.push(time_field("log_time", false));
     fields.push(field("log_offset", DataType::UInt64, false));
     Schema::new(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Edge, T0, catalogue, fleet};
+    use super::*;
+    use windlass_shared::id::ChannelId;
+    use windlass_shared::record::Body;
+    use windlass_shared::time::{EventTime, SECOND_US};
+    use windlass_shared::wire;
+
+    fn add(to: &mut Readings, record: Vec<u8>, offset: u64) {
+        let decoded = wire::decode(&record).unwrap();
+        let Body::Batch(batch) = &decoded.body else {
+            panic!("no batch");
+        };
+        let origin = Origin {
+            turbine: &decoded.header.id.turbine,
+            farm: "north",
+            epoch: decoded.header.id.epoch,
+            seq: decoded.header.id.seq,
+            log_time: LogTime(T0),
+            offset,
+        };
+        to.add(&origin, batch, record.into());
+    }
+
+    /// `turbines` times two records of 5 rows of 3 channels, from `T0`.
+    fn full_after(limits: Limits, turbines: u8) -> Vec<bool> {
+        let mut readings = Readings::new(limits);
+        let mut full = Vec::new();
+        for t in 0..turbines {
+            let (mut edge, _) = Edge::open(&fleet(), &format!("T{}", t + 1), t + 1, None);
+            for _ in 0..2 {
+                add(&mut readings, edge.slice(5), full.len() as u64);
+                full.push(readings.is_full());
+            }
+        }
+        readings.files(&fleet(), "cut.parquet").unwrap();
+        assert!(!readings.is_full());
+        full
+    }
+
+    #[test]
+    fn a_cut_is_full_by_all_its_readings_by_one_turbine_and_by_what_waits() {
+        let none = Limits {
+            readings: u64::MAX,
+            turbine: u64::MAX,
+            waiting: u64::MAX,
+        };
+        let full = [false, false, true, true];
+        let limits = Limits {
+            readings: 45,
+            ..none
+        };
+        assert_eq!(full_after(limits, 2), full);
+        let limits = Limits {
+            turbine: 30,
+            ..none
+        };
+        assert_eq!(full_after(limits, 2), [false, true, true, true]);
+        let limits = Limits {
+            waiting: 45,
+            ..none
+        };
+        assert_eq!(full_after(limits, 2), full);
+    }
+
+    #[test]
+    fn rows_that_come_out_of_order_are_sorted() {
+        let (mut edge, _) = Edge::open(&fleet(), "T1", 1, None);
+        let mut readings = Readings::default();
+        let starts = [20, 0, 5, 5].map(|s| EventTime(T0 + s * SECOND_US));
+        for (offset, start) in starts.into_iter().enumerate() {
+            add(
+                &mut readings,
+                edge.regular(start, SECOND_US, 10),
+                offset as u64,
+            );
+        }
+        let fleet = fleet();
+        let mut rows = TurbineRows::default();
+        let held = &readings.farms["north"].turbines.values().next().unwrap();
+        rows.fill(&fleet, &held.pieces, "cut.parquet").unwrap();
+        let order: Vec<_> = rows
+            .by_channel()
+            .flat_map(|(channel, of)| of.iter().map(move |r| (channel, r)))
+            .map(|(channel, r)| (channel, r.time, rows.piece(r).seq, r.index))
+            .collect();
+        assert_eq!(order.len(), 4 * 10 * 3);
+        assert!(order.is_sorted());
+        let channels: BTreeSet<ChannelId> = order.iter().map(|o| o.0).collect();
+        assert_eq!(channels.len(), catalogue(&fleet).channels.len());
+    }
+
+    #[test]
+    fn a_file_is_the_same_however_many_row_groups_it_has() {
+        // 50,000 rows of 3 channels: two row groups
+        let (mut edge, _) = Edge::open(&fleet(), "T1", 1, None);
+        let mut readings = Readings::default();
+        let mut start = EventTime(T0 - T0 % (3_600 * SECOND_US));
+        for offset in 0..50 {
+            add(&mut readings, edge.regular(start, 1_000, 1_000), offset);
+            start = start.plus_us(SECOND_US);
+        }
+        let files = readings.files(&fleet(), "cut.parquet").unwrap();
+        assert_eq!(files.len(), 1);
+        let entry = &files[0].entry;
+        assert_eq!(entry.rows, 150_000);
+        assert_eq!(
+            (entry.time_min, entry.time_max),
+            (start.0 - 50 * SECOND_US, start.0 - 1_000)
+        );
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+        let file = SerializedFileReader::new(files[0].bytes.clone()).unwrap();
+        let groups = file.metadata().row_groups();
+        let rows: Vec<i64> = groups.iter().map(|g| g.num_rows()).collect();
+        assert_eq!(
+            rows,
+            [GROUP_ROWS_MAX as i64, 150_000 - GROUP_ROWS_MAX as i64]
+        );
+    }
 }

@@ -36,6 +36,7 @@ impl Clocked {
             partitions: 1,
             writer: 1,
             bytes_max: None,
+            pace: Duration::ZERO,
         };
         let wall = Box::new(move || windlass_shared::time::WallTime(clock.load(Ordering::SeqCst)));
         let log = SqliteLog::open(&settings, wall).unwrap();

@@ -48,6 +48,9 @@ pub struct SqliteLogSettings {
     pub writer: u32,
     /// Largest size of the file in bytes, WAL not included; `None`: as large as the disk.
     pub bytes_max: Option<u64>,
+    /// From one transaction to the next at least this long, while requests come faster: each costs a write to the disk,
+    /// and who asks meanwhile comes along. A request after a pause of this length does not wait.
+    pub pace: Duration,
 }
 
 /// The ends of all partitions, as readers see them.

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
-use windlass_shared::time::WallTime;
+use windlass_shared::time::{MonoTime, WallTime};
 
 use crate::causes::Causes;
+use crate::clock::Clock;
 
 use super::sqlite::{AppendClock, Shared, SqliteLogSettings, index, store, table};
 use super::sqlite_view::View;
@@ -133,20 +135,33 @@ impl Writer {
 
     /// Until nobody can ask any more, or the store fails.
     pub(super) fn run(mut self) {
+        let clock = Clock::start();
+        let mut free_at = clock.mono();
         while let Ok(first) = self.requests.recv() {
             let mut group = vec![first];
             let mut bytes = group[0].bytes();
             while group.len() < GROUP_REQUESTS_MAX
                 && bytes < GROUP_BYTES_MAX
-                && let Ok(request) = self.requests.try_recv()
+                && let Some(request) = self.next_until(free_at, clock)
             {
                 bytes += request.bytes();
                 group.push(request);
             }
+            free_at = clock.mono().plus_us(self.settings.pace.as_micros() as u64);
             if let Err(error) = self.transact(group) {
                 self.stop(&error);
                 return;
             }
+        }
+    }
+
+    /// The next request that is there, or comes before `free_at`.
+    fn next_until(&self, free_at: MonoTime, clock: Clock) -> Option<Request> {
+        let left = Duration::from_micros(free_at.since_us(clock.mono()));
+        if left.is_zero() {
+            self.requests.try_recv().ok()
+        } else {
+            self.requests.recv_timeout(left).ok()
         }
     }
 

@@ -26,7 +26,7 @@ use crate::process::{self, Processor};
 use crate::serve::Serve;
 
 /// Nice value of threads whose work nobody waits for.
-const BULK_NICE: i32 = 5;
+const BULK_NICE: i32 = 10;
 
 /// Starts all of them; what was started before one fails is in `running`.
 pub(super) fn start(

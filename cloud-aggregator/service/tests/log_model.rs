@@ -299,6 +299,26 @@ fn a_reader_that_waits_is_woken_by_an_append() {
 }
 
 #[test]
+fn requests_that_come_faster_than_the_pace_share_a_transaction() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut slow = settings(&dir);
+    slow.pace = Duration::from_secs(3);
+    let log = SqliteLog::open(&slow, fixed_clock()).expect("opens");
+    let at = TopicPartition::new(Topic::Telemetry, PartitionId(0));
+    log.append(vec![telemetry(vec![0])]).wait().expect("append");
+    let mut reader = log.reader(vec![(at, Offset(1))]).expect("reader");
+    let tickets: Vec<_> = (1..=50)
+        .map(|i| log.append(vec![telemetry(vec![i])]))
+        .collect();
+    // what becomes visible at once was one transaction
+    let seen = reader.poll(ALL, Duration::from_mins(1)).expect("read");
+    assert_eq!(seen.len(), 50);
+    for (i, ticket) in (1..).zip(tickets) {
+        assert_eq!(ticket.wait().expect("append"), [Offset(i)]);
+    }
+}
+
+#[test]
 fn a_full_log_says_so_and_stops_and_keeps_what_it_answered() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut small = settings(&dir);

@@ -27,6 +27,7 @@ use super::history::{Places, Row};
 use super::model::{Coded, coded_iec, event_time};
 use super::problem::Problem;
 use super::refusals::Lookup;
+use crate::lake::Table;
 use crate::lake::reading::quality_name;
 use crate::lake::spot::{ClockFact, Spot};
 
@@ -187,7 +188,7 @@ impl Places {
         let tail = tail.map_err(|e| Problem::failed("reading the log", &e))?;
         let mut known = Dedupe::default();
         let mut spot = Some(Spot::default());
-        if let Some(view) = self.view().await? {
+        if let Some(view) = self.reaching(Table::Batches, turbine, range).await? {
             let name = turbine.as_str();
             known = view.known(name).await.map_err(lake_failed)?;
             spot = Spot::read(&view, name, range.from, range.to, EVIDENCE_BYTES_MAX)
@@ -378,7 +379,7 @@ pub(super) async fn at(
     let turbine = TurbineId::new(&id).map_err(|_| Problem::not_found("turbine", &id))?;
     let (places, catalogue) = (api.places.clone(), api.catalogue(&card).cloned());
     let answer = api.heavy.run(move || async move {
-        let past = places.open(&turbine, BTreeSet::new()).await?;
+        let past = places.open(&turbine, BTreeSet::new(), range).await?;
         past.affordable("around", range)?;
         let mut last: BTreeMap<ChannelId, Row> = BTreeMap::new();
         past.each(range, &mut |row| {

@@ -170,7 +170,7 @@ pub(super) async fn readings(
     let names = channels.iter().map(|c| (c.id, c.name.clone())).collect();
     if csv {
         return Ok(csv::answer(&api, &id, csv::HEADER, async move |out| {
-            let past = places.open(&turbine, ids).await?;
+            let past = places.open(&turbine, ids, range).await?;
             csv::readings(&past, range, &names, out).await
         }));
     }
@@ -178,7 +178,7 @@ pub(super) async fn readings(
         let limit = limit(params.limit.as_deref())?;
         let after = place_after(params.cursor.as_deref(), range)?;
         let page = api.heavy.run(move || async move {
-            let past = places.open(&turbine, ids).await?;
+            let past = places.open(&turbine, ids, range).await?;
             exact_page(&past, range, after, limit, &names).await
         });
         return Ok(Json(page.await?).into_response());
@@ -186,7 +186,7 @@ pub(super) async fn readings(
     let points = points(params.points.as_deref())?;
     let provisional = provisional_from(&card, range);
     let display = api.heavy.run(move || async move {
-        let past = places.open(&turbine, ids).await?;
+        let past = places.open(&turbine, ids, range).await?;
         past.affordable("to", range)?;
         display(&past, &channels, range, points, provisional).await
     });

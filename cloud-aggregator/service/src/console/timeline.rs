@@ -285,7 +285,7 @@ pub(super) async fn timeline(
         };
         // without any of these channels there is nothing to read, and an empty set would mean all
         if !channels.is_empty() {
-            let past = places.open(&turbine, channels).await?;
+            let past = places.open(&turbine, channels, range).await?;
             past.affordable("to", range)?;
             let sorted = async |part| past.sorted(part).await;
             in_order(past.parts(range), sorted, async |rows: Vec<Row>| {

@@ -219,14 +219,15 @@ struct Emitted {
 }
 
 impl Emitted {
-    async fn open(places: &Places, wanted: Wanted) -> Result<Self, Problem> {
+    async fn open(places: &Places, wanted: Wanted, range: Range) -> Result<Self, Problem> {
         // the tail first: a cut that is committed in between makes some rows come twice, which is seen, not missed
         let tail = places
             .tail(Topic::Features, &wanted.turbine)
             .map_err(|e| Problem::failed("reading the log", &e))?;
+        let view = places.reaching(Table::Features, &wanted.turbine, range);
         Ok(Self {
+            view: view.await?,
             wanted,
-            view: places.view().await?,
             tail,
             fleet: Arc::clone(&places.fleet),
         })
@@ -339,7 +340,7 @@ pub(super) async fn windows(
     let places = api.places.clone();
     if csv {
         return Ok(csv::answer(&api, &id, CSV_HEADER, async move |out| {
-            let emitted = Emitted::open(&places, wanted).await?;
+            let emitted = Emitted::open(&places, wanted, range).await?;
             let parts = emitted.parts(range);
             let sorted = async |part| emitted.sorted(part).await;
             in_order(parts, sorted, async |rows: Vec<Feature>| {
@@ -352,7 +353,7 @@ pub(super) async fn windows(
         }));
     }
     let page = api.heavy.run(move || async move {
-        let emitted = Emitted::open(&places, wanted).await?;
+        let emitted = Emitted::open(&places, wanted, range).await?;
         page(&emitted, range, after, limit).await
     });
     Ok(Json(page.await?).into_response())

@@ -138,7 +138,7 @@ async fn a_long_lake_is_held_in_little_and_answers_as_if_all_of_it_were() {
     let (mut asked, mut found) = (0, 0);
     for turbine in TURBINES.into_iter().chain(["T9"]) {
         for table in TABLES {
-            for time in (-day..end + day).step_by(7_000_000_000) {
+            for time in (-day..end + day).step_by(29_000_000_000) {
                 for len in [1, CUT_US, day] {
                     let wants = Wants {
                         table,
@@ -154,7 +154,7 @@ async fn a_long_lake_is_held_in_little_and_answers_as_if_all_of_it_were() {
             }
         }
     }
-    assert!(asked > 500 && found > asked, "{asked} {found}");
+    assert!(asked > 400 && found > asked, "{asked} {found}");
     // backwards from the end, and from the middle
     for from in [u64::MAX, markers.next / 2] {
         let mut at = from;

@@ -8,8 +8,10 @@
 
 mod alerts;
 mod ask;
+mod asked;
 mod assets;
 mod board;
+mod coverage;
 mod csv;
 mod deadletters;
 mod heavy;
@@ -19,14 +21,19 @@ mod marks;
 mod model;
 mod pipeline;
 mod poller;
+#[cfg(test)]
+mod pressure_tests;
 mod problem;
 mod proof;
 mod readings;
 mod refusals;
+mod room;
 pub mod server;
 mod timeline;
 mod turbines;
 mod windows;
+#[cfg(test)]
+mod world;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,13 +50,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use windlass_cloud_core::fleet::Fleet;
 use windlass_shared::catalogue::Catalogue;
-use windlass_shared::id::{FarmId, TurbineId};
+use windlass_shared::id::TurbineId;
 
 use crate::clock::Clock;
 use crate::log::Log;
 use crate::serve::store::{StatusStore, StoreError};
 use crate::stop::Stop;
 use board::{Board, Card};
+use csv::Exports;
 use heavy::Heavy;
 use problem::Problem;
 
@@ -60,8 +68,6 @@ pub use poller::Poller;
 const STORE_READS_MAX: usize = 4;
 /// How long such a read may wait and take.
 const STORE_READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Exports at once; the next ones wait.
-const EXPORTS_MAX: usize = 2;
 /// Largest body of a request, bytes.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
@@ -82,7 +88,7 @@ pub struct Api {
     /// Places for queries over the lake.
     pub heavy: Heavy,
     /// Places for exports.
-    pub export_room: Arc<Semaphore>,
+    pub exports: Exports,
     /// Where operators' marks go.
     pub log: Arc<dyn Log>,
     /// What time it is.
@@ -108,7 +114,7 @@ impl Api {
             store_room: Arc::new(Semaphore::new(STORE_READS_MAX)),
             places,
             heavy: Heavy::default(),
-            export_room: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            exports: Exports::default(),
             log,
             clock,
             stop,
@@ -117,14 +123,6 @@ impl Api {
 
     fn board(&self) -> Arc<Board> {
         Arc::clone(&self.boards.borrow())
-    }
-
-    /// The farm, or a problem that names it.
-    fn farm(&self, id: &str) -> Result<FarmId, Problem> {
-        let known = self.fleet.farms().find(|f| f.id.as_str() == id);
-        known
-            .map(|f| f.id.clone())
-            .ok_or_else(|| Problem::not_found("farm", id))
     }
 
     /// The turbine, or a problem that names it.
@@ -194,6 +192,9 @@ fn components() -> Components {
         .schema_from::<turbines::SortKey>()
         .schema_from::<ask::Format>()
         .schema_from::<windows::Length>()
+        .schema_from::<live::LiveWall>()
+        .schema_from::<live::LiveAlerts>()
+        .schema_from::<live::LiveTurbine>()
         .build()
 }
 
@@ -213,7 +214,7 @@ pub fn router(api: Arc<Api>) -> (Router, OpenApi) {
                 .routes(routes!(turbines::channels))
                 .routes(routes!(readings::readings))
                 .routes(routes!(windows::windows))
-                .routes(routes!(proof::coverage))
+                .routes(routes!(coverage::coverage))
                 .routes(routes!(proof::at))
                 .routes(routes!(timeline::timeline))
                 .routes(routes!(deadletters::dead_letters))

@@ -22,6 +22,7 @@ pub mod feature_row;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod fold;
 pub mod marker;
 pub mod proof;
 pub mod read;

@@ -131,6 +131,7 @@ export interface Coverage {
   verdict: string;
   epochs: { epoch: string; open: unknown; runs: { first: number; last: number; kind: string; frontier: Time | null }[] }[];
   missing: { epoch: string; first: number; last: number | null; why: string }[];
+  next: string | null;
 }
 
 export interface Alert {

@@ -222,7 +222,7 @@ function IncompleteRow({ turbine, holes, missing_seqs, lost_seqs }: Pipeline["in
   const open = useSignal(false);
   const path = `/turbines/${encodeURIComponent(turbine)}/coverage`;
   const range = (): { from: string; to: string } => ({ from: toRfc3339(serverNow() - 30 * DAY), to: toRfc3339(serverNow()) });
-  const coverage = useResource(open.value ? path : null, (s) => get<Coverage>(path, range(), s)).value;
+  const coverage = useResource(open.value ? path : null, (s) => get<Coverage>(path, { ...range(), limit: 20 }, s)).value;
   return (
     <tr>
       <td>

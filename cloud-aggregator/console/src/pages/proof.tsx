@@ -19,6 +19,9 @@ import { useResource } from "../state/resource.ts";
 import { route, setQuery, turbineHref } from "../state/route.ts";
 import { live, serverNow } from "../state/server.ts";
 
+/** Rows of coverage that are asked for. */
+const COVERAGE_ROWS = 1_000;
+
 export function ProofPage({ id }: { id: string }): VNode {
   document.title = `Proof of ${id} \u2013 Windlass`;
   useEffect(() => live.want({ topics: "alerts" }), []);
@@ -33,7 +36,7 @@ export function ProofPage({ id }: { id: string }): VNode {
   const key = `${path} ${from} ${to}`;
   const turbine = useResource(path, (s) => get<Turbine>(path, {}, s)).value;
   const timeline = useResource(key, (s) => get<Timeline>(`${path}/timeline`, span_, s), { keep: false }).value;
-  const coverage = useResource(key, (s) => get<Coverage>(`${path}/coverage`, span_, s), { keep: false }).value;
+  const coverage = useResource(key, (s) => get<Coverage>(`${path}/coverage`, { ...span_, limit: COVERAGE_ROWS }, s), { keep: false }).value;
   const farmZone = farmOf(turbine.data?.farm)?.zone;
   const zone = knownZone(farmZone) ? farmZone : undefined;
   if (turbine.error) {
@@ -282,6 +285,7 @@ function CoverageTable({ coverage, error }: { coverage: Coverage | null; error: 
           </tbody>
         </table>
       </div>
+      {coverage.next !== null && <p class="muted">The first {count(COVERAGE_ROWS)} rows; the API has the rest, page by page.</p>}
       <p class="muted small">{plural(coverage.epochs.length, "epoch")}: an epoch is one run of the gateway's agent; its records are numbered 1, 2, 3 and so on.</p>
     </section>
   );

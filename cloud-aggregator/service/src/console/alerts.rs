@@ -103,12 +103,8 @@ pub(super) async fn alerts(
                 .ok_or_else(|| Problem::cursor(params.cursor.as_deref().unwrap_or_default()))?,
         ),
     };
-    if let Some(farm) = &params.farm {
-        api.farm(farm)?;
-    }
-    if let Some(turbine) = &params.turbine {
-        api.card(turbine)?;
-    }
+    api.filter_farm(params.farm.as_deref())?;
+    api.filter_turbine(params.turbine.as_deref())?;
     let wants = move |a: &Alert| {
         params
             .farm
@@ -269,12 +265,8 @@ pub(super) async fn episodes(
     State(api): State<Arc<Api>>,
     Params(params): Params<EpisodeParams>,
 ) -> Result<Json<Page<EpisodeView>>, Problem> {
-    if let Some(farm) = &params.farm {
-        api.farm(farm)?;
-    }
-    if let Some(turbine) = &params.turbine {
-        api.card(turbine)?;
-    }
+    api.filter_farm(params.farm.as_deref())?;
+    api.filter_turbine(params.turbine.as_deref())?;
     let page = PageParams {
         limit: params.limit,
         cursor: params.cursor,

@@ -23,6 +23,10 @@ pub const RANGE_MAX_US: i64 = 400 * 86_400 * SECOND_US;
 /// Longest range of an export or of exact readings, microseconds: 31 days.
 pub const EXACT_RANGE_MAX_US: i64 = 31 * 86_400 * SECOND_US;
 
+/// What a time looks like; the calendar of the service ends then.
+pub const TIME_FORM: &str =
+    "a time with `Z` or an offset such as 2026-11-21T10:00:00Z, before 9999-12-30T22:00:00Z";
+
 /// How long a body may take to come.
 const BODY_MAX: Duration = Duration::from_secs(10);
 
@@ -198,7 +202,7 @@ pub fn time(field: &str, text: &str) -> Result<EventTime, Problem> {
     let parsed = text.replace(' ', "+").parse::<Timestamp>();
     parsed
         .map(|t| EventTime(t.as_microsecond()))
-        .map_err(|_| Problem::field(field, text, "a time such as 2026-11-21T10:00:00Z"))
+        .map_err(|_| Problem::field(field, text, TIME_FORM))
 }
 
 /// A range of event time.
@@ -214,8 +218,7 @@ impl Range {
     /// Both ends, in order, no longer than `max_us`.
     pub fn parse(from: Option<&str>, to: Option<&str>, max_us: i64) -> Result<Self, Problem> {
         let end = |field, text: Option<&str>| {
-            let expected = "a time such as 2026-11-21T10:00:00Z";
-            let text = text.ok_or_else(|| Problem::field(field, "nothing", expected))?;
+            let text = text.ok_or_else(|| Problem::field(field, "nothing", TIME_FORM))?;
             time(field, text)
         };
         let range = Self {
@@ -312,7 +315,7 @@ mod tests {
         );
         assert_eq!(
             range("yesterday", "1970-01-02T12:00:00Z").unwrap_err(),
-            "from: found yesterday, expected a time such as 2026-11-21T10:00:00Z"
+            format!("from: found yesterday, expected {TIME_FORM}")
         );
         let missing = Range::parse(None, None, day).unwrap_err();
         assert_eq!(missing.field.as_deref(), Some("from"));

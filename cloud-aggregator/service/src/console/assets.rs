@@ -57,7 +57,7 @@ fn find(path: &str) -> Option<(&'static str, &'static [u8])> {
 pub(super) async fn page(method: Method, uri: Uri) -> Response {
     let path = uri.path();
     if path.starts_with("/api/") {
-        return Problem::not_found("address", path).into_response();
+        return Problem::address(path).into_response();
     }
     if method != Method::GET && method != Method::HEAD {
         return Problem::method().into_response();

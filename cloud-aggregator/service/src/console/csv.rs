@@ -1,10 +1,10 @@
 //! Tables as CSV, streamed: a part in memory at a time, no faster than the client reads.
 //!
-//! Invariant: an answer that could not be finished ends in an error of the connection, never in a file that looks whole.
+//! Invariants: an answer that could not be finished ends in an error of the connection, never in a file that looks whole;
+//! a client that does not read, or reads for ever, loses its place to the next one after a named time.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -15,11 +15,11 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use windlass_shared::id::ChannelId;
 
-use super::Api;
 use super::ask::Range;
 use super::history::{Past, Row, in_order};
 use super::model::event_time;
 use super::problem::Problem;
+use super::room::{Bounds, Room};
 use crate::lake::reading::quality_name;
 
 /// First line of exported readings.
@@ -27,15 +27,48 @@ pub(super) const HEADER: &str = "time,channel,value,raw,quality,late,suspect,epo
 /// Bytes of a piece, and pieces that wait for the client.
 const PIECE_BYTES: usize = 64 * 1024;
 const PIECES_MAX: usize = 4;
-/// How long a client may not read before the export ends.
-const UNREAD_MAX: Duration = Duration::from_secs(30);
+/// Exports at once, those that may wait, and how long.
+const BOUNDS: Bounds = Bounds {
+    running: 2,
+    waiting: 8,
+    wait: Duration::from_secs(5),
+    what: "exports",
+    instead: "ask for a page at a time as JSON",
+    retry_after_s: 10,
+};
 
-type Pieces = mpsc::Sender<io::Result<Bytes>>;
+/// Places for exports, and how long a client may keep one.
+#[derive(Clone, Debug)]
+pub struct Exports {
+    /// Places.
+    pub room: Room,
+    /// How long a client may take to make room for a piece.
+    pub unread: Duration,
+    /// How long all of it may take.
+    pub whole: Duration,
+}
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self {
+            room: Room::new(BOUNDS),
+            unread: Duration::from_secs(10),
+            whole: Duration::from_hours(1),
+        }
+    }
+}
+
+/// What goes to the client. Without an end, what went was not all.
+enum Piece {
+    Text(Bytes),
+    End,
+}
 
 /// A table on its way to the client.
 pub(super) struct Out {
     text: String,
-    pieces: Pieces,
+    pieces: mpsc::Sender<Piece>,
+    unread: Duration,
 }
 
 impl Out {
@@ -49,52 +82,65 @@ impl Out {
     }
 
     async fn send(&mut self) -> Result<(), Problem> {
-        let piece = Bytes::from(std::mem::take(&mut self.text));
-        self.pieces
-            .send_timeout(Ok(piece), UNREAD_MAX)
-            .await
-            .map_err(|_| Problem::busy("the client does not read"))
+        let piece = Piece::Text(std::mem::take(&mut self.text).into());
+        self.piece(piece).await
+    }
+
+    async fn piece(&self, piece: Piece) -> Result<(), Problem> {
+        let sent = self.pieces.send_timeout(piece, self.unread).await;
+        sent.map_err(|_| Problem::busy("the client does not read"))
     }
 }
 
-/// What `write` writes, as it is written, in a file named after the turbine.
-pub(super) fn answer<F>(api: &Api, turbine: &str, header_line: &str, write: F) -> Response
-where
-    F: AsyncFnOnce(&mut Out) -> Result<(), Problem> + Send + 'static,
-{
-    let name = format!("attachment; filename=\"{turbine}.csv\"");
-    let (pieces, taken) = mpsc::channel(PIECES_MAX);
-    let mut out = Out {
-        text: header_line.to_owned(),
-        pieces,
-    };
-    let room = Arc::clone(&api.export_room);
-    let runtime = Handle::current();
-    tokio::task::spawn_blocking(move || {
-        runtime.block_on(async move {
-            let Ok(_turn) = room.acquire().await else {
-                return;
-            };
-            let done = async {
+impl Exports {
+    /// What `write` writes, as it is written, in a file named after the turbine; 503 when there is no place for it.
+    pub(super) async fn answer<F>(
+        &self,
+        turbine: &str,
+        header_line: &str,
+        write: F,
+    ) -> Result<Response, Problem>
+    where
+        F: AsyncFnOnce(&mut Out) -> Result<(), Problem> + Send + 'static,
+    {
+        let turn = self.room.turn().await?;
+        let name = format!("attachment; filename=\"{turbine}.csv\"");
+        let (pieces, taken) = mpsc::channel(PIECES_MAX);
+        let mut out = Out {
+            text: header_line.to_owned(),
+            pieces,
+            unread: self.unread,
+        };
+        let whole = self.whole;
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let all = async {
                 write(&mut out).await?;
-                out.send().await
+                out.send().await?;
+                out.piece(Piece::End).await
             };
-            if let Err(problem) = done.await {
-                let error = io::Error::other(problem.detail);
-                // a client that is gone needs no error
-                drop(out.pieces.send_timeout(Err(error), UNREAD_MAX).await);
+            let done = runtime.block_on(async { tokio::time::timeout(whole, all).await });
+            drop(turn);
+            match done {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::info!(why = %e.detail, "an export was broken off"),
+                Err(_) => tracing::info!(?whole, "an export that took too long was broken off"),
             }
         });
-    });
-    let body = stream::unfold(taken, |mut taken| async move {
-        let piece = taken.recv().await?;
-        Some((piece, taken))
-    });
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (header::CONTENT_DISPOSITION, name.as_str()),
-    ];
-    (headers, Body::from_stream(body)).into_response()
+        let body = stream::unfold(Some(taken), |taken| async move {
+            let mut taken = taken?;
+            match taken.recv().await {
+                Some(Piece::Text(bytes)) => Some((Ok(bytes), Some(taken))),
+                Some(Piece::End) => None,
+                None => Some((Err(io::Error::other("the export was broken off")), None)),
+            }
+        });
+        let headers = [
+            (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+            (header::CONTENT_DISPOSITION, name.as_str()),
+        ];
+        Ok((headers, Body::from_stream(body)).into_response())
+    }
 }
 
 /// Writes every reading of the range.

@@ -18,7 +18,7 @@ use super::history::Places;
 use super::problem::Problem;
 use super::refusals::Listing;
 use crate::lake::dead_row::{DeadRow, dead_rows};
-use crate::lake::marker::Series;
+use crate::lake::marker::{Commit, Series};
 use crate::lake::read::View;
 use crate::log::sqlite::SqliteView;
 use crate::log::{LogError, Offset, PartitionId, ReadLimits, Topic, TopicPartition};
@@ -242,36 +242,43 @@ impl Scanner<'_> {
 
     /// Looks back from where it is through the lake's cuts.
     async fn lake(&mut self, view: &View) -> Result<(), Problem> {
-        let topic = Topic::DeadLetter.as_str();
-        let own = |s: &Series| s.topic == topic && s.partition == u32::from(self.partition);
-        let cuts = view.series.iter().find(|(s, _)| own(s));
-        for commit in cuts.iter().flat_map(|(_, cuts)| cuts.iter().rev()) {
-            if commit.cut.first >= self.scan.reached {
-                continue;
-            }
-            if self.enough() {
+        let own = Series::new(Topic::DeadLetter.as_str(), u32::from(self.partition));
+        while !self.enough() {
+            let cuts = view.before(&own, self.scan.reached).await;
+            let cuts = cuts.map_err(lake_failed)?;
+            if cuts.is_empty() {
+                self.scan.whole = true;
                 return Ok(());
             }
-            let mut rows = Vec::new();
-            for file in &commit.files {
-                let turbine = self.params.turbine.as_deref();
-                if turbine.is_none_or(|t| file.has_turbine(t)) {
-                    let more = dead_rows(view, file, turbine).await;
-                    rows.extend(more.map_err(lake_failed)?);
+            for commit in cuts.iter().rev() {
+                if self.enough() {
+                    return Ok(());
                 }
+                self.cut(view, commit).await?;
             }
-            rows.retain(|r| r.offset < self.scan.reached);
-            rows.sort_by_key(|r| std::cmp::Reverse(r.offset));
-            for row in rows {
-                let (time, offset) = (row.log_time.0, row.offset);
-                self.look(time, offset, || Some(of_row(row)));
-            }
-            self.scan.reached = commit.cut.first;
-            self.scan.time = self.scan.time.min(commit.log_time);
-            // a cut of nothing that is wanted costs a look too
-            self.looked += 1;
         }
-        self.scan.whole = !self.enough();
+        Ok(())
+    }
+
+    async fn cut(&mut self, view: &View, commit: &Commit) -> Result<(), Problem> {
+        let mut rows = Vec::new();
+        for file in &commit.files {
+            let turbine = self.params.turbine.as_deref();
+            if turbine.is_none_or(|t| file.has_turbine(t)) {
+                let more = dead_rows(view, file, turbine).await;
+                rows.extend(more.map_err(lake_failed)?);
+            }
+        }
+        rows.retain(|r| r.offset < self.scan.reached);
+        rows.sort_by_key(|r| std::cmp::Reverse(r.offset));
+        for row in rows {
+            let (time, offset) = (row.log_time.0, row.offset);
+            self.look(time, offset, || Some(of_row(row)));
+        }
+        self.scan.reached = commit.cut.first;
+        self.scan.time = self.scan.time.min(commit.log_time);
+        // a cut of nothing that is wanted costs a look too
+        self.looked += 1;
         Ok(())
     }
 

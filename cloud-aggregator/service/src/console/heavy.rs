@@ -2,43 +2,38 @@
 //!
 //! Invariant: what is too much at once is refused with 503 and Retry-After; nothing waits without an end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 
 use super::problem::Problem;
+use super::room::{Bounds, Room};
 use crate::lake::LakeError;
 
-/// Queries at once.
-const RUNNING_MAX: usize = 2;
-/// Queries that may wait for a place.
-const WAITING_MAX: usize = 16;
-/// How long one may wait, and how long it may take.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Queries at once, those that may wait, and how long.
+const BOUNDS: Bounds = Bounds {
+    running: 2,
+    waiting: 16,
+    wait: Duration::from_secs(5),
+    what: "large queries",
+    instead: "for a shorter range or fewer channels",
+    retry_after_s: 2,
+};
+/// How long one may take.
 const TAKE_MAX: Duration = Duration::from_secs(20);
 
 /// Places for queries.
 #[derive(Clone, Debug)]
 pub struct Heavy {
-    running: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    room: Room,
 }
 
 impl Default for Heavy {
     fn default() -> Self {
         Self {
-            running: Arc::new(Semaphore::new(RUNNING_MAX)),
-            waiting: Arc::new(Semaphore::new(RUNNING_MAX + WAITING_MAX)),
+            room: Room::new(BOUNDS),
         }
     }
-}
-
-fn busy() -> Problem {
-    Problem::busy(format!(
-        "{RUNNING_MAX} large queries are running and more are waiting"
-    ))
 }
 
 impl Heavy {
@@ -48,17 +43,11 @@ impl Heavy {
         T: Send + 'static,
         F: Future<Output = Result<T, Problem>>,
     {
-        let place = Arc::clone(&self.waiting)
-            .try_acquire_owned()
-            .map_err(|_| busy())?;
-        let running = Arc::clone(&self.running).acquire_owned();
-        let turn = tokio::time::timeout(WAIT_MAX, running).await;
-        let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let turn = self.room.turn().await?;
         let runtime = Handle::current();
         let done = tokio::task::spawn_blocking(move || {
-            let held = (place, turn);
             let result = runtime.block_on(async { tokio::time::timeout(TAKE_MAX, query()).await });
-            drop(held);
+            drop(turn);
             result
         });
         match done.await {
@@ -69,6 +58,20 @@ impl Heavy {
             ))),
             Err(e) => Err(Problem::failed("a query", &e)),
         }
+    }
+
+    /// In which one may wait so long for its turn.
+    #[cfg(test)]
+    pub fn within(wait: Duration) -> Self {
+        Self {
+            room: Room::new(Bounds { wait, ..BOUNDS }),
+        }
+    }
+
+    /// Places that are free, also those to wait in.
+    #[cfg(test)]
+    pub fn free(&self) -> usize {
+        self.room.free()
     }
 }
 
@@ -102,8 +105,8 @@ mod tests {
                 heavy.run(query).await
             })
         };
-        let held: Vec<_> = (0..RUNNING_MAX + WAITING_MAX).map(query).collect();
-        while heavy.waiting.available_permits() > 0 {
+        let held: Vec<_> = (0..BOUNDS.running + BOUNDS.waiting).map(query).collect();
+        while heavy.free() > 0 {
             tokio::task::yield_now().await;
         }
         let refused = heavy.run(|| async { Ok(0) }).await.unwrap_err();

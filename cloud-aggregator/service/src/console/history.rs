@@ -19,6 +19,7 @@ use windlass_shared::wire::{self, Logged};
 use super::ask::Range;
 use super::heavy::lake_failed;
 use super::problem::Problem;
+use crate::lake::fold::Wants;
 use crate::lake::read::{Filter, View};
 use crate::lake::reading::{Reading, ReadingColumns, has_number};
 use crate::lake::views::Views;
@@ -111,17 +112,18 @@ pub struct Past {
 }
 
 impl Places {
-    /// Opens the past of a turbine's channels (all, if none are named).
+    /// Opens the past of a turbine's channels (all, if none are named) as far as a range needs it.
     pub async fn open(
         &self,
         turbine: &TurbineId,
         channels: BTreeSet<ChannelId>,
+        range: Range,
     ) -> Result<Past, Problem> {
         // the tail first: a cut that is committed in between makes some records come twice, which is seen, not missed
         let tail = self
             .tail(Topic::Telemetry, turbine)
             .map_err(|e| Problem::failed("reading the log", &e))?;
-        let view = self.view().await?;
+        let view = self.reaching(Table::Readings, turbine, range).await?;
         Ok(Past {
             turbine: turbine.clone(),
             channels,
@@ -134,6 +136,24 @@ impl Places {
     /// What the lake has committed; `None`: there is no lake yet.
     pub async fn view(&self) -> Result<Option<Arc<View>>, Problem> {
         self.lake.newest().await.map_err(lake_failed)
+    }
+
+    /// The same, with all files of a table that tell of a turbine's range, however old they are.
+    pub async fn reaching(
+        &self,
+        table: Table,
+        turbine: &TurbineId,
+        range: Range,
+    ) -> Result<Option<Arc<View>>, Problem> {
+        let Some(view) = self.view().await? else {
+            return Ok(None);
+        };
+        let wants = Wants {
+            table,
+            turbine: turbine.to_string(),
+            time: (range.from.0, range.to.0),
+        };
+        view.reaching(&wants).await.map(Some).map_err(lake_failed)
     }
 
     /// Entries of a topic about the turbine that the lake does not have yet.

@@ -14,7 +14,11 @@ use futures_util::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use utoipa::IntoParams;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    Array, ArrayBuilder, ArrayItems, ObjectBuilder, Schema, SchemaType, Type,
+};
+use utoipa::{IntoParams, ToSchema};
 use windlass_cloud_core::fleet::Fleet;
 
 use super::Api;
@@ -23,7 +27,7 @@ use super::board::{Board, Card};
 use super::model::{Alert, Turbine};
 use super::problem::Problem;
 use super::refusals::{Listing, Lookup};
-use super::turbines::values;
+use super::turbines::{ChannelValue, values};
 use crate::stop::Stop;
 
 /// Live clients at once.
@@ -46,6 +50,69 @@ pub struct LiveParams {
     farm: Option<String>,
     /// Only this turbine, and its values as `event: turbine`.
     turbine: Option<String>,
+}
+
+/// `event: wall`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LiveWall {
+    /// The first one: these are all turbines.
+    full: bool,
+    /// When the picture was made.
+    #[schema(required)]
+    at: Option<String>,
+    /// A row for each turbine that is different.
+    #[schema(schema_with = rows)]
+    t: Vec<Value>,
+}
+
+/// `event: alerts`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LiveAlerts<'a> {
+    /// First the open ones, then each with a new revision.
+    #[schema(value_type = Vec<Alert>)]
+    changed: Vec<&'a Alert>,
+}
+
+/// `event: turbine`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LiveTurbine {
+    /// Newest values of its fast channels.
+    values: Vec<ChannelValue>,
+}
+
+/// Rows of the wall.
+fn rows() -> Array {
+    let one = |name: &str, kind: SchemaType| {
+        let column = ObjectBuilder::new().schema_type(kind);
+        Schema::Object(column.title(Some(name)).build())
+    };
+    let is = |kind: Type| SchemaType::Type(kind);
+    let or_null = |kind: Type| SchemaType::from_iter([kind, Type::Null]);
+    let columns = [
+        one("id", is(Type::String)),
+        one("fresh", is(Type::String)),
+        one("age_ms", or_null(Type::Integer)),
+        one("iec", or_null(Type::Integer)),
+        one("power", or_null(Type::Number)),
+        one("available", or_null(Type::Number)),
+        one("setpoint", or_null(Type::Number)),
+        one("wind", or_null(Type::Number)),
+        one("need", is(Type::Number)),
+        one("open", is(Type::Integer)),
+        one("critical", is(Type::Integer)),
+        one("unack", is(Type::Integer)),
+        one("provisional", is(Type::Integer)),
+    ];
+    let n = columns.len();
+    let row = ArrayBuilder::new()
+        .prefix_items(columns)
+        .items(ArrayItems::False)
+        .min_items(Some(n))
+        .description(Some("A turbine, its columns in this order"));
+    let row = RefOr::T(Schema::Array(row.build()));
+    ArrayBuilder::new()
+        .items(ArrayItems::RefOrSchema(Box::new(row)))
+        .build()
 }
 
 #[derive(Clone, Copy, Default)]
@@ -86,11 +153,18 @@ struct Client {
     _room: OwnedSemaphorePermit,
 }
 
-/// Changes as they happen, at most once a second.
+/// Changes as they happen, at most one event of a name in a second: `x-events` has the form of each event's data by the
+/// event's name. First of each what there is now, then what is different.
 #[utoipa::path(
     get, path = "/live", tag = "live", params(LiveParams),
+    extensions(("x-events" = json!({
+        "wall": {"$ref": "#/components/schemas/LiveWall"},
+        "alerts": {"$ref": "#/components/schemas/LiveAlerts"},
+        "pipeline": {"$ref": "#/components/schemas/Pipeline"},
+        "turbine": {"$ref": "#/components/schemas/LiveTurbine"},
+    }))),
     responses(
-        (status = 200, description = "`event: wall`, `alerts`, `pipeline`, `turbine`; data in JSON", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Server-sent events without an end, each with `event` and `data` in JSON; comments in between", body = String, content_type = "text/event-stream"),
         Listing,
         Lookup,
         Listing,
@@ -101,12 +175,8 @@ pub(super) async fn live(
     Params(params): Params<LiveParams>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let topics = Topics::parse(params.topics.as_deref())?;
-    if let Some(farm) = &params.farm {
-        api.farm(farm)?;
-    }
-    if let Some(turbine) = &params.turbine {
-        api.card(turbine)?;
-    }
+    api.filter_farm(params.farm.as_deref())?;
+    api.filter_turbine(params.turbine.as_deref())?;
     let room = Arc::clone(&api.live_room)
         .try_acquire_owned()
         .map_err(|_| Problem::busy(format!("{CLIENTS_MAX} live clients are connected already")))?;
@@ -168,7 +238,11 @@ impl Client {
                 .map(|c| cell(&c.row))
                 .collect();
             if old.is_none() || !t.is_empty() {
-                let data = json!({"full": old.is_none(), "at": time_text(new.at.0), "t": t});
+                let data = LiveWall {
+                    full: old.is_none(),
+                    at: time_text(new.at.0),
+                    t,
+                };
                 self.queue("wall", &data);
             }
         }
@@ -184,7 +258,7 @@ impl Client {
                 .map(AsRef::as_ref)
                 .collect();
             if old.is_none() || !changed.is_empty() {
-                self.queue("alerts", &json!({"changed": changed}));
+                self.queue("alerts", &LiveAlerts { changed });
             }
         }
         if self.topics.pipeline && old.is_none_or(|o| o.pipeline != new.pipeline) {
@@ -193,7 +267,8 @@ impl Client {
         if let Some(card) = self.turbine.as_ref().and_then(|t| new.turbines.get(t)) {
             let before = old.and_then(|o| o.turbines.get(&card.row.id));
             if before.is_none_or(|b| position(b) != position(card)) {
-                self.queue("turbine", &json!({"values": values(card, &self.fleet)}));
+                let values = values(card, &self.fleet);
+                self.queue("turbine", &LiveTurbine { values });
             }
         }
     }

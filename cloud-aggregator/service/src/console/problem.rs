@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::causes::Causes;
 
 /// Seconds after which a refused client may ask again.
-const RETRY_AFTER_S: &str = "2";
+const RETRY_AFTER_S: u32 = 2;
 /// Longest text of a request that a problem repeats, characters.
 const FOUND_CHARS_MAX: usize = 100;
 
@@ -37,6 +37,10 @@ pub struct Problem {
     /// What it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
+    /// Seconds after which to ask again; said where the status is 503.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub retry_after_s: u32,
 }
 
 impl Problem {
@@ -49,6 +53,7 @@ impl Problem {
             field: None,
             expected: None,
             found: None,
+            retry_after_s: RETRY_AFTER_S,
         }
     }
     /// 400: a field that does not parse or makes no sense.
@@ -81,6 +86,21 @@ impl Problem {
             StatusCode::NOT_FOUND,
             format!("there is no {what} `{}`", short(name)),
         )
+    }
+    /// 404: a parameter names what is not there.
+    pub fn unknown(field: &str, found: &str, expected: impl Into<String>) -> Self {
+        let status = StatusCode::NOT_FOUND;
+        Self {
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            ..Self::field(field, found, expected)
+        }
+    }
+    /// 404: not an address of the API.
+    pub fn address(path: &str) -> Self {
+        let path = short(path);
+        let detail = format!("there is no address `{path}`; see /api/v1/openapi.json");
+        Self::new(StatusCode::NOT_FOUND, detail)
     }
     /// 405.
     pub fn method() -> Self {
@@ -127,16 +147,46 @@ impl IntoResponse for Problem {
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (status, kind, body).into_response();
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            let after = HeaderValue::from_static(RETRY_AFTER_S);
+            let after = HeaderValue::from(self.retry_after_s);
             response.headers_mut().insert(header::RETRY_AFTER, after);
         }
         response
     }
 }
 
+/// What is said before what is wrong.
+const UNREAD: [&str; 2] = [
+    "Failed to deserialize query string: ",
+    "Failed to deserialize the JSON body into the target type: ",
+];
+
+/// A query or a body that does not read, with the field where the reader names one.
+fn unread(status: StatusCode, text: &str) -> Problem {
+    let said = UNREAD.iter().find_map(|before| text.strip_prefix(before));
+    let said = said.unwrap_or(text);
+    Problem {
+        field: named(said).map(short),
+        ..Problem::new(status, short(said))
+    }
+}
+
+/// The field of `limit: invalid type` or of "missing field `limit`".
+fn named(said: &str) -> Option<&str> {
+    let path = said.split_once(": ").map(|(path, _)| path);
+    let name = |n: &&str| n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    path.filter(name).or_else(|| {
+        let (what, rest) = said.split_once(" field `")?;
+        let (field, _) = rest.split_once('`')?;
+        ["missing", "duplicate", "unknown"]
+            .contains(&what)
+            .then_some(field)
+            .filter(name)
+    })
+}
+
 impl From<QueryRejection> for Problem {
     fn from(e: QueryRejection) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, short(&e.body_text()))
+        unread(StatusCode::BAD_REQUEST, &e.body_text())
     }
 }
 
@@ -148,6 +198,41 @@ impl From<PathRejection> for Problem {
 
 impl From<JsonRejection> for Problem {
     fn from(e: JsonRejection) -> Self {
-        Self::new(e.status(), short(&e.body_text()))
+        unread(e.status(), &e.body_text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_read_is_said_without_its_reader_and_with_its_field() {
+        for (text, field, detail) in [
+            (
+                "Failed to deserialize query string: x: unknown field `x`, expected `limit`",
+                Some("x"),
+                "x: unknown field `x`, expected `limit`",
+            ),
+            (
+                "Failed to deserialize query string: duplicate field `limit`",
+                Some("limit"),
+                "duplicate field `limit`",
+            ),
+            (
+                "Failed to deserialize the JSON body into the target type: missing field `by` at line 1 column 2",
+                Some("by"),
+                "missing field `by` at line 1 column 2",
+            ),
+            (
+                "Failed to parse the request body as JSON: expected ident",
+                None,
+                "Failed to parse the request body as JSON: expected ident",
+            ),
+        ] {
+            let problem = unread(StatusCode::BAD_REQUEST, text);
+            assert_eq!(problem.field.as_deref(), field, "{text}");
+            assert_eq!(problem.detail, detail);
+        }
     }
 }

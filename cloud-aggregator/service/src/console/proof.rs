@@ -1,4 +1,4 @@
-//! What a turbine's records prove: coverage, and what it reported at a moment.
+//! What a turbine's records prove, and what it reported at a moment.
 //!
 //! Invariants: the verdict is that of the coverage saved with the lake's newest cut, whose hash its marker holds, with the
 //! log's tail taken in; only the original bytes behind the range are read, and it never says exact when they are not what
@@ -15,18 +15,19 @@ use windlass_cloud_core::cut::{Dedupe, Taken};
 use windlass_cloud_core::facts::{Situation, limit as limit_of, setpoint_source_name};
 use windlass_cloud_core::task::LogInput;
 use windlass_cloud_core::topic::Topic;
-use windlass_shared::coverage::{Coverage, EpochView, Loss, Verdict};
+use windlass_shared::coverage::{Coverage, Loss, Verdict};
 use windlass_shared::id::{ChannelId, TurbineId};
 use windlass_shared::record::LossReason;
 use windlass_shared::time::{EventTime, LogTime, SECOND_US};
 
 use super::Api;
-use super::ask::{Params, RANGE_MAX_US, Range, Segment, time};
+use super::ask::{Params, Range, Segment, TIME_FORM, time};
 use super::heavy::lake_failed;
 use super::history::{Places, Row};
 use super::model::{Coded, coded_iec, event_time};
 use super::problem::Problem;
 use super::refusals::Lookup;
+use crate::lake::Table;
 use crate::lake::reading::quality_name;
 use crate::lake::spot::{ClockFact, Spot};
 
@@ -36,21 +37,8 @@ const SKEW_MAX_US: i64 = 300 * SECOND_US;
 const AROUND_MAX_US: i64 = 86_400 * SECOND_US;
 /// Original bytes that one request reads again.
 const EVIDENCE_BYTES_MAX: u64 = 256 * 1024 * 1024;
-/// Missing ranges that an answer names.
+/// What `at` names as keeping it from being exact.
 const MISSING_MAX: usize = 1_000;
-
-/// A range.
-#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct CoverageParams {
-    /// Start, included.
-    #[param(required = true, value_type = String, format = DateTime)]
-    from: Option<String>,
-    /// End, excluded.
-    #[param(required = true, value_type = String, format = DateTime)]
-    to: Option<String>,
-}
 
 /// A moment.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -65,51 +53,13 @@ pub struct AtParams {
     around: Option<String>,
 }
 
-/// What came and what did not.
-#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
-pub struct CoverageAnswer {
-    /// Of the range: `exact`, `recorded_loss` or `incomplete`.
-    verdict: &'static str,
-    /// Whether the original bytes behind the range are what they were.
-    bytes: Bytes,
-    /// Runs of the agent, oldest first.
-    epochs: Vec<EpochAnswer>,
-    /// Records that may have held readings of the range, and are not here.
-    missing: Vec<Missing>,
-}
-
-/// A run of the agent.
-#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
-pub struct EpochAnswer {
-    /// 32 hexadecimal digits.
-    epoch: String,
-    /// Its first record was received.
-    open: bool,
-    /// Conflicting bytes were seen.
-    quarantined: bool,
-    /// Seqs in order.
-    runs: Vec<RunAnswer>,
-}
-
-/// Seqs with one fate.
-#[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
-pub struct RunAnswer {
-    first: u64,
-    last: u64,
-    /// `received`, `lost` or `unknown`.
-    kind: &'static str,
-    /// How far the turbine's time has come, on the newest received run.
-    #[schema(required)]
-    frontier: Option<String>,
-}
-
 /// Seqs that are not here.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct Missing {
-    epoch: String,
+    pub(super) epoch: String,
     /// Null: their number is not known.
     #[schema(required)]
-    first: Option<u64>,
+    pub(super) first: Option<u64>,
     #[schema(required)]
     last: Option<u64>,
     /// `evicted`, `corrupt`, `never_held`, `refused`, or `unknown`: it may still come, or nobody said why.
@@ -157,7 +107,7 @@ pub struct AtValue {
 
 /// What the records say, and whether the bytes behind the range are what they were.
 pub(super) struct Evidence {
-    coverage: Coverage,
+    pub(super) coverage: Coverage,
     bytes: Bytes,
     /// What the gateway's clock did, as far as the bytes were read.
     pub(super) clock: Vec<ClockFact>,
@@ -187,7 +137,7 @@ impl Places {
         let tail = tail.map_err(|e| Problem::failed("reading the log", &e))?;
         let mut known = Dedupe::default();
         let mut spot = Some(Spot::default());
-        if let Some(view) = self.view().await? {
+        if let Some(view) = self.reaching(Table::Batches, turbine, range).await? {
             let name = turbine.as_str();
             known = view.known(name).await.map_err(lake_failed)?;
             spot = Spot::read(&view, name, range.from, range.to, EVIDENCE_BYTES_MAX)
@@ -240,19 +190,38 @@ pub(super) fn missing_of(loss: &Loss) -> Missing {
 }
 
 impl Evidence {
+    /// Of a test.
+    #[cfg(test)]
+    pub(super) fn of(coverage: Coverage, bytes: Bytes) -> Self {
+        Self {
+            coverage,
+            bytes,
+            clock: Vec::new(),
+        }
+    }
+
     pub(super) fn bytes(&self) -> Bytes {
         self.bytes
     }
 
-    pub(super) fn verdict(&self, range: Range) -> (&'static str, Vec<Missing>) {
+    /// How far the turbine's time has come.
+    pub(super) fn frontier(&self) -> Option<String> {
+        let frontier = Some(self.coverage.frontier());
+        frontier
+            .filter(|f| *f != EventTime::MIN)
+            .and_then(event_time)
+    }
+
+    /// What is known of a range, and at most so much of what keeps it from being exact.
+    pub(super) fn verdict(&self, range: Range, max: usize) -> (&'static str, Vec<Missing>) {
         match self.coverage.verdict(range.from, range.to) {
             Verdict::Exact if self.bytes != Bytes::Damaged => ("exact", Vec::new()),
             Verdict::WithLoss(losses) => {
-                let named = losses.iter().take(MISSING_MAX).map(missing_of);
+                let named = losses.iter().take(max).map(missing_of);
                 ("recorded_loss", named.collect())
             }
             Verdict::Exact | Verdict::Open => {
-                let holes = self.coverage.holes(MISSING_MAX);
+                let holes = self.coverage.holes(max);
                 let named = holes.into_iter().map(|(epoch, seqs)| Missing {
                     epoch: epoch.to_string(),
                     first: Some(seqs.first.0),
@@ -263,76 +232,6 @@ impl Evidence {
             }
         }
     }
-}
-
-fn runs(epoch: &EpochView, frontier: Option<&str>) -> Vec<RunAnswer> {
-    let mut out: Vec<RunAnswer> = Vec::new();
-    let mut next = 1;
-    let mut add = |first: u64, last: u64, kind| {
-        if first <= last {
-            out.push(RunAnswer {
-                first,
-                last,
-                kind,
-                frontier: None,
-            });
-        }
-    };
-    for run in &epoch.runs {
-        add(next, run.seqs.first.0 - 1, "unknown");
-        let mut at = run.seqs.first.0;
-        for (lost, _) in &run.lost {
-            add(at, lost.first.0.saturating_sub(1), "received");
-            add(lost.first.0, lost.last.0, "lost");
-            at = lost.last.0 + 1;
-        }
-        add(at, run.seqs.last.0, "received");
-        next = run.seqs.last.0 + 1;
-    }
-    add(next, epoch.last_seq.map_or(0, |s| s.0), "unknown");
-    if let Some(newest) = out.iter_mut().rfind(|r| r.kind == "received") {
-        newest.frontier = frontier.map(str::to_owned);
-    }
-    out
-}
-
-/// What came of a turbine and what did not, and what that means for a range.
-#[utoipa::path(get, path = "/turbines/{id}/coverage", tag = "history", params(("id" = String, Path), CoverageParams), responses(
-    (status = 200, body = CoverageAnswer),
-    Lookup,
-))]
-pub(super) async fn coverage(
-    State(api): State<Arc<Api>>,
-    Segment(id): Segment,
-    Params(params): Params<CoverageParams>,
-) -> Result<Json<CoverageAnswer>, Problem> {
-    api.card(&id)?;
-    let range = Range::parse(params.from.as_deref(), params.to.as_deref(), RANGE_MAX_US)?;
-    let turbine = TurbineId::new(&id).map_err(|_| Problem::not_found("turbine", &id))?;
-    let places = api.places.clone();
-    let answer = api.heavy.run(move || async move {
-        let evidence = places.evidence(&turbine, range).await?;
-        let (verdict, missing) = evidence.verdict(range);
-        let frontier = evidence.coverage.frontier();
-        let frontier = Some(frontier)
-            .filter(|f| *f != EventTime::MIN)
-            .and_then(event_time);
-        let newest = evidence.coverage.newest();
-        let epochs = evidence.coverage.epochs();
-        let epochs = epochs.iter().map(|e| EpochAnswer {
-            epoch: e.epoch.to_string(),
-            open: e.opened,
-            quarantined: e.quarantined,
-            runs: runs(e, frontier.as_deref().filter(|_| newest == Some(e.epoch))),
-        });
-        Ok(CoverageAnswer {
-            verdict,
-            bytes: evidence.bytes,
-            epochs: epochs.collect(),
-            missing,
-        })
-    });
-    Ok(Json(answer.await?))
 }
 
 fn around(text: Option<&str>) -> Result<i64, Problem> {
@@ -365,20 +264,18 @@ pub(super) async fn at(
     Segment(id): Segment,
     Params(params): Params<AtParams>,
 ) -> Result<Json<AtAnswer>, Problem> {
-    let card = api.card(&id)?;
-    let expected = "a time such as 2026-11-21T10:00:00Z";
+    let (card, turbine) = api.turbine(&id)?;
     let text = params
         .time
-        .ok_or_else(|| Problem::field("time", "nothing", expected))?;
+        .ok_or_else(|| Problem::field("time", "nothing", TIME_FORM))?;
     let moment = time("time", &text)?;
     let range = Range {
         from: moment.plus_us(-around(params.around.as_deref())?),
         to: moment.plus_us(1),
     };
-    let turbine = TurbineId::new(&id).map_err(|_| Problem::not_found("turbine", &id))?;
     let (places, catalogue) = (api.places.clone(), api.catalogue(&card).cloned());
     let answer = api.heavy.run(move || async move {
-        let past = places.open(&turbine, BTreeSet::new()).await?;
+        let past = places.open(&turbine, BTreeSet::new(), range).await?;
         past.affordable("around", range)?;
         let mut last: BTreeMap<ChannelId, Row> = BTreeMap::new();
         past.each(range, &mut |row| {
@@ -391,7 +288,7 @@ pub(super) async fn at(
         })
         .await?;
         let evidence = places.evidence(&turbine, range).await?;
-        let (verdict, why) = evidence.verdict(range);
+        let (verdict, why) = evidence.verdict(range, MISSING_MAX);
         let channel = |id| catalogue.as_ref().and_then(|c| c.channel(id));
         let value = |name: &str| {
             let id = catalogue.as_ref()?.by_name(name)?.id;

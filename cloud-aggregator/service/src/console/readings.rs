@@ -1,6 +1,6 @@
 //! `GET /turbines/{id}/readings`: for display in buckets, or exactly, page by page or as CSV.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -9,15 +9,13 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use windlass_shared::catalogue::{Catalogue, Channel};
-use windlass_shared::id::{ChannelId, TurbineId};
+use windlass_shared::catalogue::Channel;
+use windlass_shared::id::ChannelId;
 use windlass_shared::time::EventTime;
 
 use super::Api;
-use super::ask::{
-    EXACT_RANGE_MAX_US, Page, Params, RANGE_MAX_US, Range, Segment, cursor, flag, limit, to_cursor,
-    wants_csv,
-};
+use super::ask::{Page, Params, Range, Segment, cursor, flag, limit, to_cursor};
+use super::asked::Request;
 use super::board::Card;
 use super::csv;
 use super::history::{Past, Place, Row, in_order};
@@ -28,8 +26,6 @@ use crate::lake::reading::quality_name;
 
 const POINTS_DEFAULT: u32 = 1_000;
 const POINTS_MAX: u32 = 5_000;
-/// Channels of one request.
-const CHANNELS_MAX: usize = 32;
 /// A gap is shown from this many missing readings on.
 const GAP_PERIODS: i64 = 3;
 
@@ -154,39 +150,40 @@ pub(super) async fn readings(
     Params(params): Params<ReadingParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let card = api.card(&id)?;
-    let channels = api.channels(&card, params.channels.as_deref())?;
     let exact = flag("exact", params.exact.as_deref())?.unwrap_or(false);
-    let csv = wants_csv(params.format.as_deref(), &headers)?;
-    let max = if exact || csv {
-        EXACT_RANGE_MAX_US
-    } else {
-        RANGE_MAX_US
-    };
-    let range = Range::parse(params.from.as_deref(), params.to.as_deref(), max)?;
-    let ids: BTreeSet<ChannelId> = channels.iter().map(|c| c.id).collect();
-    let turbine = TurbineId::new(&id).map_err(|_| Problem::not_found("turbine", &id))?;
-    let places = api.places.clone();
+    let asked = api.asked(&Request {
+        id: &id,
+        channels: params.channels.as_deref(),
+        from: params.from.as_deref(),
+        to: params.to.as_deref(),
+        format: params.format.as_deref(),
+        headers: &headers,
+        exact,
+    })?;
+    let points = points(params.points.as_deref())?;
+    let limit = limit(params.limit.as_deref())?;
+    let after = place_after(params.cursor.as_deref(), asked.range)?;
+    let (range, ids) = (asked.range, asked.ids());
+    let (turbine, channels) = (asked.turbine, asked.channels);
     let names = channels.iter().map(|c| (c.id, c.name.clone())).collect();
-    if csv {
-        return Ok(csv::answer(&api, &id, csv::HEADER, async move |out| {
-            let past = places.open(&turbine, ids).await?;
+    let places = api.places.clone();
+    if asked.csv {
+        let answer = api.exports.answer(&id, csv::HEADER, async move |out| {
+            let past = places.open(&turbine, ids, range).await?;
             csv::readings(&past, range, &names, out).await
-        }));
+        });
+        return answer.await;
     }
     if exact {
-        let limit = limit(params.limit.as_deref())?;
-        let after = place_after(params.cursor.as_deref(), range)?;
         let page = api.heavy.run(move || async move {
-            let past = places.open(&turbine, ids).await?;
+            let past = places.open(&turbine, ids, range).await?;
             exact_page(&past, range, after, limit, &names).await
         });
         return Ok(Json(page.await?).into_response());
     }
-    let points = points(params.points.as_deref())?;
-    let provisional = provisional_from(&card, range);
+    let provisional = provisional_from(&asked.card, range);
     let display = api.heavy.run(move || async move {
-        let past = places.open(&turbine, ids).await?;
+        let past = places.open(&turbine, ids, range).await?;
         past.affordable("to", range)?;
         display(&past, &channels, range, points, provisional).await
     });
@@ -205,32 +202,6 @@ fn points(text: Option<&str>) -> Result<u32, Problem> {
             format!("a whole number from 1 to {POINTS_MAX}"),
         )
     })
-}
-
-impl Api {
-    /// The channels that a request names, in its order.
-    pub(super) fn channels(
-        &self,
-        card: &Card,
-        names: Option<&str>,
-    ) -> Result<Vec<Channel>, Problem> {
-        let expected = || format!("1 to {CHANNELS_MAX} channel names, separated by commas");
-        let names = names.ok_or_else(|| Problem::field("channels", "nothing", expected()))?;
-        let mut out: Vec<Channel> = Vec::new();
-        for name in names.split(',') {
-            let known = self
-                .catalogue(card)
-                .and_then(|c: &Arc<Catalogue>| c.by_name(name));
-            let channel = known.ok_or_else(|| Problem::not_found("channel", name))?;
-            if out.iter().all(|c| c.id != channel.id) {
-                out.push(channel.clone());
-            }
-            if out.len() > CHANNELS_MAX {
-                return Err(Problem::cannot("channels", "more", expected()));
-            }
-        }
-        Ok(out)
-    }
 }
 
 /// From where on more may come: the turbine's time, or the start of the range while it misses records.

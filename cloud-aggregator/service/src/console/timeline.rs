@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use windlass_cloud_core::facts::{Limit, Situation, iec_name, limit, setpoint_source_name};
 use windlass_cloud_core::output::AlertEvent;
-use windlass_shared::id::{ChannelId, TurbineId};
+use windlass_shared::id::ChannelId;
 use windlass_shared::time::{EventTime, SECOND_US};
 
 use super::Api;
@@ -250,9 +250,8 @@ pub(super) async fn timeline(
     Segment(id): Segment,
     Params(params): Params<TimelineParams>,
 ) -> Result<Json<Timeline>, Problem> {
-    let card = api.card(&id)?;
+    let (card, turbine) = api.turbine(&id)?;
     let range = Range::parse(params.from.as_deref(), params.to.as_deref(), RANGE_MAX_US)?;
-    let turbine = TurbineId::new(&id).map_err(|_| Problem::not_found("turbine", &id))?;
     let catalogue = api.catalogue(&card);
     let channel = |name: &str| catalogue.and_then(|c| c.by_name(name)).map(|c| c.id);
     let known = Known {
@@ -285,7 +284,7 @@ pub(super) async fn timeline(
         };
         // without any of these channels there is nothing to read, and an empty set would mean all
         if !channels.is_empty() {
-            let past = places.open(&turbine, channels).await?;
+            let past = places.open(&turbine, channels, range).await?;
             past.affordable("to", range)?;
             let sorted = async |part| past.sorted(part).await;
             in_order(past.parts(range), sorted, async |rows: Vec<Row>| {
@@ -309,7 +308,7 @@ pub(super) async fn timeline(
         items.truncate(ITEMS_MAX);
         Ok(Timeline {
             items,
-            verdict: evidence.verdict(range).0,
+            verdict: evidence.verdict(range, 0).0,
             bytes: evidence.bytes(),
         })
     });

@@ -148,9 +148,7 @@ pub(super) async fn turbines(
     State(api): State<Arc<Api>>,
     Params(params): Params<TurbineParams>,
 ) -> Result<Json<Page<Turbine>>, Problem> {
-    if let Some(farm) = &params.farm {
-        api.farm(farm)?;
-    }
+    api.filter_farm(params.farm.as_deref())?;
     let by_need = match params.sort.as_deref() {
         None | Some("id") => false,
         Some("need") => true,

@@ -21,11 +21,8 @@ use windlass_shared::time::{EventTime, LogTime};
 use windlass_shared::window::{Status, WindowKind};
 
 use super::Api;
-use super::ask::{
-    EXACT_RANGE_MAX_US, Page, Params, RANGE_MAX_US, Range, Segment, cursor, flag, limit, to_cursor,
-    wants_csv,
-};
-use super::csv;
+use super::ask::{Page, Params, Range, Segment, cursor, flag, limit, to_cursor};
+use super::asked::Request;
 use super::heavy::lake_failed;
 use super::history::{Places, divide, in_order};
 use super::model::{event_time, log_time};
@@ -219,14 +216,15 @@ struct Emitted {
 }
 
 impl Emitted {
-    async fn open(places: &Places, wanted: Wanted) -> Result<Self, Problem> {
+    async fn open(places: &Places, wanted: Wanted, range: Range) -> Result<Self, Problem> {
         // the tail first: a cut that is committed in between makes some rows come twice, which is seen, not missed
         let tail = places
             .tail(Topic::Features, &wanted.turbine)
             .map_err(|e| Problem::failed("reading the log", &e))?;
+        let view = places.reaching(Table::Features, &wanted.turbine, range);
         Ok(Self {
+            view: view.await?,
             wanted,
-            view: places.view().await?,
             tail,
             fleet: Arc::clone(&places.fleet),
         })
@@ -319,27 +317,28 @@ pub(super) async fn windows(
     Params(params): Params<WindowParams>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let card = api.card(&id)?;
-    let channels = api.channels(&card, params.channels.as_deref())?;
-    let csv = wants_csv(params.format.as_deref(), &headers)?;
-    let max = if csv {
-        EXACT_RANGE_MAX_US
-    } else {
-        RANGE_MAX_US
-    };
-    let range = Range::parse(params.from.as_deref(), params.to.as_deref(), max)?;
+    let asked = api.asked(&Request {
+        id: &id,
+        channels: params.channels.as_deref(),
+        from: params.from.as_deref(),
+        to: params.to.as_deref(),
+        format: params.format.as_deref(),
+        headers: &headers,
+        exact: false,
+    })?;
+    let range = asked.range;
     let wanted = Wanted {
-        turbine: TurbineId::new(&id).map_err(|_| Problem::not_found("turbine", &id))?,
-        channels: channels.iter().map(|c| c.id).collect(),
+        channels: asked.ids(),
+        turbine: asked.turbine,
         kind: kind(params.window.as_deref())?,
         revisions: flag("revisions", params.revisions.as_deref())?.unwrap_or(false),
     };
     let limit = limit(params.limit.as_deref())?;
     let after = place_after(params.cursor.as_deref(), range)?;
     let places = api.places.clone();
-    if csv {
-        return Ok(csv::answer(&api, &id, CSV_HEADER, async move |out| {
-            let emitted = Emitted::open(&places, wanted).await?;
+    if asked.csv {
+        let answer = api.exports.answer(&id, CSV_HEADER, async move |out| {
+            let emitted = Emitted::open(&places, wanted, range).await?;
             let parts = emitted.parts(range);
             let sorted = async |part| emitted.sorted(part).await;
             in_order(parts, sorted, async |rows: Vec<Feature>| {
@@ -349,10 +348,11 @@ pub(super) async fn windows(
                 Ok(true)
             })
             .await
-        }));
+        });
+        return answer.await;
     }
     let page = api.heavy.run(move || async move {
-        let emitted = Emitted::open(&places, wanted).await?;
+        let emitted = Emitted::open(&places, wanted, range).await?;
         page(&emitted, range, after, limit).await
     });
     Ok(Json(page.await?).into_response())

@@ -3,6 +3,7 @@
 //! Invariants: a file is read only if a commit marker names it, and only if its length and SHA-256 are the marker's; a
 //! [`View`] is what was committed at one moment, whatever is written meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch};
@@ -18,6 +19,7 @@ use windlass_cloud_core::topic::Topic;
 
 use super::cut::CutBuilder;
 use super::file::Columns;
+use super::fold::{Fold, Wants};
 use super::marker::{CUTS, Commit, FileEntry, Series};
 use super::store::Store;
 use super::{LakeError, Table, sha256_hex};
@@ -58,8 +60,10 @@ impl Filter {
 #[derive(Clone, Debug)]
 pub struct View {
     pub(super) store: Store,
-    /// Each topic's partition with its cuts in order.
+    /// Each topic's partition with its cuts in order, but for the oldest where they are folded.
     pub series: Vec<(Series, Vec<Arc<Commit>>)>,
+    /// Older cuts than those, in order, by the name of their series.
+    pub(super) older: BTreeMap<String, Arc<[Fold]>>,
 }
 
 impl Lake {
@@ -91,6 +95,7 @@ impl Lake {
         Ok(View {
             store: self.store.clone(),
             series,
+            older: BTreeMap::new(),
         })
     }
 
@@ -126,6 +131,54 @@ pub(super) fn follows(
 }
 
 impl View {
+    /// With those files of older cuts that a request is about.
+    pub async fn reaching(self: &Arc<Self>, wants: &Wants) -> Result<Arc<Self>, LakeError> {
+        let mut found: BTreeMap<String, Vec<Arc<Commit>>> = BTreeMap::new();
+        for (series, _) in &self.series {
+            let name = series.name();
+            for fold in self.folds(&name).iter().filter(|f| f.may_hold(wants)) {
+                let mut cuts = fold.unfold(&self.store, series, |f| wants.file(f)).await?;
+                cuts.retain(|c| !c.files.is_empty());
+                found.entry(name.clone()).or_default().append(&mut cuts);
+            }
+        }
+        if found.is_empty() {
+            return Ok(Arc::clone(self));
+        }
+        let mut view = Self::clone(self);
+        for (series, cuts) in &mut view.series {
+            if let Some(older) = found.remove(&series.name()) {
+                cuts.splice(..0, older);
+            }
+        }
+        Ok(Arc::new(view))
+    }
+
+    /// Cuts of the series that begin before `position`, in order: the newest of them that are held together; none: there are
+    /// no such cuts.
+    pub async fn before(
+        &self,
+        series: &Series,
+        position: u64,
+    ) -> Result<Vec<Arc<Commit>>, LakeError> {
+        let own = self.series.iter().find(|(s, _)| s == series);
+        let mut cuts: Vec<Arc<Commit>> = own.map(|(_, cuts)| cuts.clone()).unwrap_or_default();
+        cuts.retain(|c| c.cut.first < position);
+        if cuts.is_empty() {
+            let name = series.name();
+            let folds = self.folds(&name).iter();
+            if let Some(fold) = folds.rev().find(|f| f.first < position) {
+                cuts = fold.unfold(&self.store, series, |_| true).await?;
+                cuts.retain(|c| c.cut.first < position);
+            }
+        }
+        Ok(cuts)
+    }
+
+    fn folds(&self, series: &str) -> &[Fold] {
+        self.older.get(series).map_or(&[], AsRef::as_ref)
+    }
+
     /// Files of `table` that may hold rows of `filter`, in the order of the log.
     pub fn files(&self, table: Table, filter: &Filter) -> Vec<&FileEntry> {
         let cuts = self.series.iter().flat_map(|(_, cuts)| cuts);
@@ -153,7 +206,10 @@ impl View {
         let has = |c: &Arc<Commit>| c.files.iter().any(|f| f.has_turbine(turbine));
         let telemetry = self.series.iter();
         let mut telemetry = telemetry.filter(|(s, _)| s.topic == Topic::Telemetry.as_str());
-        let own = telemetry.find(|(_, cuts)| cuts.iter().rev().any(has));
+        let own = telemetry.find(|(series, cuts)| {
+            let folds = self.folds(&series.name());
+            cuts.iter().rev().any(has) || folds.iter().any(|f| f.has_turbine(turbine))
+        });
         let Some(newest) = own.and_then(|(_, cuts)| cuts.last()) else {
             return Ok(Dedupe::default());
         };

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a view that is handed out is whole: every series as far as it was committed when it was looked at; what was
 //! read before a caller gave up is kept, so that a long lake is read in the end; lists of turbines that are equal are held
-//! once.
+//! once; however long the lake, no more is held of a series than [`Keep`] says: older cuts are folded, and read again by
+//! the request that is about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,14 +11,38 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use super::LakeError;
+use super::fold::Fold;
 use super::marker::{CUTS, Commit, Series};
 use super::read::{View, follows};
 use super::store::Store;
+
+/// How much of each series is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keep {
+    /// Newest cuts that are held as they are; up to a fold more until there is one.
+    pub cuts: usize,
+    /// Cuts of a fold, to begin with.
+    pub fold: usize,
+    /// Folds; where there are more, the shortest two that follow each other become one.
+    pub folds: usize,
+}
+
+/// With a cut every five minutes: a day, and folds of eight hours for three weeks, which get longer with the lake's age.
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            cuts: 288,
+            fold: 96,
+            folds: 64,
+        }
+    }
+}
 
 /// Views of the lake at one place.
 #[derive(Debug)]
 pub struct Views {
     url: String,
+    keep: Keep,
     held: Mutex<Option<Held>>,
 }
 
@@ -26,14 +51,37 @@ struct Held {
     store: Store,
     /// By name.
     series: BTreeMap<String, Followed>,
-    turbines: BTreeSet<Arc<[String]>>,
+    turbines: Names,
     newest: Option<Arc<View>>,
+}
+
+/// Lists of turbines, each once.
+#[derive(Debug, Default)]
+struct Names(BTreeSet<Arc<[String]>>);
+
+impl Names {
+    /// The copy that is held.
+    fn one(&mut self, list: Arc<[String]>) -> Arc<[String]> {
+        match self.0.get(&list) {
+            Some(held) => Arc::clone(held),
+            None => {
+                self.0.insert(Arc::clone(&list));
+                list
+            }
+        }
+    }
+    /// Lets go of those that nothing refers to any more.
+    fn forget(&mut self) {
+        self.0.retain(|list| Arc::strong_count(list) > 1);
+    }
 }
 
 /// One topic's partition as far as it was read.
 #[derive(Debug)]
 struct Followed {
     series: Series,
+    /// Older than the commits, in order.
+    folds: Vec<Fold>,
     commits: Vec<Arc<Commit>>,
     /// SHA-256 of the newest marker that was read.
     sha256: Option<String>,
@@ -42,13 +90,20 @@ struct Followed {
 impl Views {
     /// Of the lake at `url`, which need not be there yet.
     pub fn new(url: &str) -> Self {
+        Self::keeping(url, Keep::default())
+    }
+
+    /// Of the lake at `url`, holding so much of it.
+    pub fn keeping(url: &str, keep: Keep) -> Self {
         Self {
             url: url.to_owned(),
+            keep,
             held: Mutex::new(None),
         }
     }
 
     /// What is committed now; `None`: there is no lake yet.
+    /// Of older cuts, see [`View::reaching`].
     pub async fn newest(&self) -> Result<Option<Arc<View>>, LakeError> {
         let mut held = self.held.lock().await;
         let held = match &mut *held {
@@ -57,30 +112,32 @@ impl Views {
                 Ok(store) => none.insert(Held {
                     store,
                     series: BTreeMap::new(),
-                    turbines: BTreeSet::new(),
+                    turbines: Names::default(),
                     newest: None,
                 }),
                 Err(LakeError::Url { .. }) => return Ok(None),
                 Err(e) => return Err(e),
             },
         };
-        held.follow().await.map(Some)
+        held.follow(self.keep).await.map(Some)
     }
 }
 
 impl Held {
-    async fn follow(&mut self) -> Result<Arc<View>, LakeError> {
+    async fn follow(&mut self, keep: Keep) -> Result<Arc<View>, LakeError> {
         for name in self.store.folders(CUTS).await? {
             let Some(series) = Series::parse(&name) else {
                 continue;
             };
             let followed = self.series.entry(name).or_insert_with(|| Followed {
                 series,
+                folds: Vec::new(),
                 commits: Vec::new(),
                 sha256: None,
             });
             while let Some(commit) = followed.next(&self.store, &mut self.turbines).await? {
                 followed.commits.push(Arc::new(commit));
+                followed.fold(keep, &mut self.turbines);
                 self.newest = None;
             }
         }
@@ -91,6 +148,11 @@ impl Held {
         let view = View {
             store: self.store.clone(),
             series: all.map(|f| (f.series.clone(), f.commits.clone())).collect(),
+            older: self
+                .series
+                .iter()
+                .map(|(name, f)| (name.clone(), f.folds.as_slice().into()))
+                .collect(),
         };
         Ok(Arc::clone(self.newest.insert(Arc::new(view))))
     }
@@ -101,7 +163,7 @@ impl Followed {
     async fn next(
         &mut self,
         store: &Store,
-        turbines: &mut BTreeSet<Arc<[String]>>,
+        turbines: &mut Names,
     ) -> Result<Option<Commit>, LakeError> {
         let cut = match self.commits.last() {
             // where the first cut begins, only the list of the markers says
@@ -118,15 +180,40 @@ impl Followed {
         };
         follows(&self.series, &commit, self.sha256.as_ref())?;
         for file in &mut commit.files {
-            match turbines.get(&file.turbines) {
-                Some(held) => file.turbines = Arc::clone(held),
-                None => drop(turbines.insert(Arc::clone(&file.turbines))),
-            }
+            file.turbines = turbines.one(Arc::clone(&file.turbines));
         }
         self.sha256 = Some(sha256);
         Ok(Some(commit))
     }
+
+    /// Folds the oldest cuts when a fold more is held than is kept.
+    fn fold(&mut self, keep: Keep, turbines: &mut Names) {
+        let n = keep.fold.max(1);
+        if self.commits.len() < keep.cuts + n + 1 {
+            return;
+        }
+        let Some(sha256) = self.commits[n].cut.after.clone() else {
+            return;
+        };
+        let old: Vec<Arc<Commit>> = self.commits.drain(..n).collect();
+        let before = self.folds.last().map(|f| f.sha256().to_owned());
+        let fold = Fold::of(&old, before, sha256, |list| turbines.one(list));
+        self.folds.push(fold);
+        while self.folds.len() > keep.folds.max(1) {
+            let cuts = |i: &usize| self.folds[*i].cuts + self.folds[i + 1].cuts;
+            let least = (0..self.folds.len() - 1).min_by_key(cuts);
+            let at = least.unwrap_or_default();
+            let next = self.folds.remove(at + 1);
+            self.folds[at].join(next, |list| turbines.one(list));
+        }
+        drop(old);
+        turbines.forget();
+    }
 }
+
+#[cfg(test)]
+#[path = "views_long.rs"]
+mod long;
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use windlass_cloud_core::task::LOGIC_VERSION;
 
 use super::{Context, Event, Role, RunError, Running};
 use crate::broker;
-use crate::console::server::{self, Patience};
+use crate::console::server::{self, Limits};
 use crate::console::{self, Api, Places, Poller};
 use crate::downlink::Publisher;
 use crate::http;
@@ -208,7 +208,7 @@ fn start_console(
     let address = listener.local_addr().unwrap_or(console.listen);
     tracing::info!("console at http://{address}/");
     context.task(running, "console", async move {
-        server::serve(listener, app, Patience::default(), stop).await;
+        server::serve(listener, app, Limits::default(), stop).await;
         Ok(())
     });
     Ok(())

@@ -210,21 +210,21 @@ fn what_makes_no_sense_is_a_problem() {
     for (path, status, field) in [
         ("/turbines/T9", 404, None),
         ("/turbines/%ff", 400, None),
-        ("/turbines?farm=nowhere", 404, None),
+        ("/turbines?farm=nowhere", 404, Some("farm")),
         ("/turbines?limit=0", 400, Some("limit")),
         ("/turbines?limit=1000000", 400, Some("limit")),
         ("/turbines?cursor=xyz", 400, Some("cursor")),
         ("/turbines?cursor=6162", 422, Some("cursor")),
         ("/turbines?sort=colour", 400, Some("sort")),
-        ("/turbines?colour=red", 400, None),
-        ("/turbines?limit=1&limit=2", 400, None),
+        ("/turbines?colour=red", 400, Some("colour")),
+        ("/turbines?limit=1&limit=2", 400, Some("limit")),
         ("/alerts?state=odd", 400, Some("state")),
         ("/alerts?acknowledged=maybe", 400, Some("acknowledged")),
-        ("/alerts?turbine=T9", 404, None),
+        ("/alerts?turbine=T9", 404, Some("turbine")),
         ("/alerts?cursor=6162", 422, Some("cursor")),
         ("/alerts/none", 404, None),
         ("/live?topics=weather", 400, Some("topics")),
-        ("/live?turbine=T9", 404, None),
+        ("/live?turbine=T9", 404, Some("turbine")),
         ("/nothing", 404, None),
     ] {
         let answer = get(port, &format!("/api/v1{path}"));
@@ -321,18 +321,18 @@ fn pages_and_the_description() {
 
 #[test]
 fn a_request_that_never_ends_is_let_go() {
-    use windlass_cloud::console::server::{Patience, bind, serve};
+    use windlass_cloud::console::server::{Limits, bind, serve};
     use windlass_cloud::stop::Stopper;
     let (stopper, stop) = Stopper::new();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = runtime.block_on(bind(any)).expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let patience = Patience {
+    let limits = Limits {
         header: std::time::Duration::from_millis(100),
-        ..Patience::default()
+        ..Limits::default()
     };
-    let served = runtime.spawn(serve(listener, axum::Router::new(), patience, stop));
+    let served = runtime.spawn(serve(listener, axum::Router::new(), limits, stop));
     // half-open: one that says nothing, and one that says half of it
     for half in ["", "GET /api/v1/farms HT"] {
         no_more_than(port, half);

@@ -223,7 +223,19 @@ fn refused(port: u16) {
             400,
             Some("points"),
         ),
-        (format!("channels=colour&{RANGE}"), 404, None),
+        (format!("channels=colour&{RANGE}"), 404, Some("channels")),
+        (format!("channels=&{RANGE}"), 422, Some("channels")),
+        (
+            format!("channels=active_power,&{RANGE}"),
+            422,
+            Some("channels"),
+        ),
+        // also where they are of no use, as without `exact`
+        (
+            format!("channels=active_power&limit=many&{RANGE}"),
+            400,
+            Some("limit"),
+        ),
         (RANGE.to_owned(), 400, Some("channels")),
         (
             "channels=active_power&from=yesterday&to=2023-11-14T22:01:00Z".to_owned(),
@@ -292,8 +304,28 @@ fn proven(port: u16) {
         ),
         (&json!(true), &json!("received"), &json!(1))
     );
-    let later = get(port, &format!("/api/v1/turbines/T1/coverage?{RANGE}")).json();
-    assert_eq!(later["verdict"], "incomplete");
+    let coverage = |query: &str| {
+        let path = format!("/api/v1/turbines/T1/coverage?{RANGE}{query}");
+        get(port, &path).json()
+    };
+    let later = coverage("");
+    assert_eq!(
+        (&later["verdict"], &later["next"]),
+        (&json!("incomplete"), &Value::Null)
+    );
+    for (query, status, field) in [
+        ("&limit=0", 400, "limit"),
+        ("&limit=1001", 400, "limit"),
+        ("&cursor=x", 400, "cursor"),
+        ("&cursor=6162", 422, "cursor"),
+    ] {
+        let problem = coverage(query);
+        assert_eq!(
+            (&problem["status"], &problem["field"]),
+            (&json!(status), &json!(field)),
+            "{query}: {problem}"
+        );
+    }
     let at = get(port, "/api/v1/turbines/T1/at?time=2023-11-14T22:00:05.5Z").json();
     assert_eq!((&at["verdict"], &at["why"]), (&json!("exact"), &json!([])));
     let values = at["values"].as_array().expect("values");

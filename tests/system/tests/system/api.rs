@@ -1,4 +1,5 @@
-//! The HTTP API against its own description: a schema-driven tester asks a real service that has data of every kind.
+//! The HTTP API against its own description: a schema-driven tester asks a real service that has data of every kind, and a
+//! script of our own asks what that tester cannot: the live stream, and answers among a thousand silent clients.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -88,11 +89,11 @@ fn data(rig: &mut Rig, port: u16) -> Result<()> {
     })
 }
 
-/// The tester in the target folder.
-fn tester() -> Result<PathBuf> {
+/// A program of the tester's environment in the target folder.
+fn tester(program: &str) -> Result<PathBuf> {
     let cloud = built("windlass-cloud")?;
     let target = cloud.ancestors().nth(2).context("the target folder")?;
-    let tester = target.join("schemathesis/bin/schemathesis");
+    let tester = target.join("schemathesis/bin").join(program);
     ensure!(
         tester.is_file(),
         "no {}: run `cargo xtask setup`",
@@ -101,9 +102,21 @@ fn tester() -> Result<PathBuf> {
     Ok(tester)
 }
 
+/// Asks what the schema-driven tester cannot.
+fn live_and_idle(port: u16) -> Result<()> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/live_and_idle.py");
+    let out = Command::new(tester("python")?)
+        .arg(script)
+        .args([&port.to_string(), "T001", "north"])
+        .output()?;
+    let errors = String::from_utf8_lossy(&out.stderr);
+    ensure!(out.status.success(), "{errors}");
+    Ok(())
+}
+
 #[test]
 fn the_api_is_as_its_description_says() {
-    let tester = tester().unwrap();
+    let tester = tester("schemathesis").unwrap();
     let (mut rig, port) = site().unwrap();
     data(&mut rig, port).unwrap();
     let (begin, end) = hours();
@@ -118,7 +131,7 @@ fn the_api_is_as_its_description_says() {
         .args(["--no-color", "run"])
         .arg(format!("http://127.0.0.1:{port}/api/v1/openapi.json"))
         .args(["--checks", "all", "--seed", SEED, "--request-timeout", "30"])
-        // its answer has no end; tests/console asks for it
+        // its answer has no end: the script below asks for it
         .args(["--exclude-path", "/api/v1/live"])
         .current_dir(rig.root())
         .output()
@@ -127,6 +140,7 @@ fn the_api_is_as_its_description_says() {
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{said}\n{errors}");
     assert!(said.contains("Tested: 18"), "{said}");
+    live_and_idle(port).unwrap();
     rig.check().unwrap();
     get(port, "/farms").unwrap();
     let log = rig.cloud_log_tail();

@@ -134,7 +134,10 @@ impl Plan {
                     "a channel that the machine has",
                 );
                 let names: Vec<&str> = known().map(|r| r.name).collect();
-                problem.hint = nearest(&channel.name, &names).map(|n| format!("like `{n}`?"));
+                let stem = Statistic::of(&channel.name).map(|(stem, _)| stem);
+                let near = nearest(&channel.name, &names);
+                let near = near.or_else(|| nearest(stem?, &names));
+                problem.hint = near.map(|n| format!("like `{n}`?"));
                 problems.push(problem);
                 continue;
             };
@@ -408,10 +411,16 @@ mod tests {
     #[test]
     fn a_channel_that_nobody_knows_is_named() {
         let text = "name = \"x\"\nversion = 1\ndefaults = { period = \"1s\", class = \"condition\", rate_group = \"slow\" }\n\
-                    channels = [{ id = 1, name = \"active_powr\", unit = \"kW\" }, { id = 2, name = \"rotor_speed\", unit = \"rpm\" }]";
+                    channels = [{ id = 1, name = \"active_powr\", unit = \"kW\" }, { id = 2, name = \"rotor_speed_sd\", unit = \"rpm\" },\
+                    { id = 3, name = \"wind_sped_max\", unit = \"m/s\" }]";
         let catalogue = windlass_shared::catalogue::parse("x.toml", text).unwrap();
         let problems = Plan::new(&catalogue, Pace::Second).unwrap_err();
-        assert_eq!(problems.len(), 1);
+        assert_eq!(problems.len(), 2);
+        let statistic = problems[1].to_string();
+        assert!(
+            statistic.contains("wind_sped_max") && statistic.contains("like `wind_speed`?"),
+            "{statistic}"
+        );
         let text = problems[0].to_string();
         assert!(
             text.contains("active_powr") && text.contains("like `active_power`?"),

@@ -1,24 +1,31 @@
 //! From signals to raw integers: which channel shows what, and how well.
 //!
 //! Invariants: a [`Plan`] is made for a catalogue once and shared by all turbines; a channel for which no signal is known
-//! is refused by name, never filled with something; raws lie within the sensor's range.
+//! is refused by name, never filled with something; raws lie within the sensor's range. A name that is none, but one of
+//! them and `_mean`, `_min`, `_max` or `_sd`, is a statistic of what that one reads.
 
 use windlass_shared::catalogue::{Catalogue, Channel, Kind, Raw};
 use windlass_shared::settings::{Problem, nearest};
 use windlass_shared::time::SECOND_US;
 
+use crate::fleet::Pace;
 use crate::noise::{Normals, key_of, mix};
 use crate::signal::{Signal, Signals};
+use crate::statistic::Statistic;
 
+mod interval;
 mod onshore;
 mod sensor;
 
+pub use interval::{Interval, Intervals};
 use sensor::Sensor;
 
 /// Adding it to a double rounds to an integer, ties to even, and puts that integer into the lowest bits: 1.5 * 2^52.
 const ROUNDER: f64 = 6_755_399_441_055_744.0;
 /// On-change channels are looked at this often.
 const ON_CHANGE_US: i64 = SECOND_US;
+/// For records of ten minutes, channels are read at least this often.
+const RECORD_STEP_MAX_US: i64 = 10 * SECOND_US;
 
 /// What a channel shows.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +33,10 @@ struct Row {
     name: &'static str,
     signal: Signal,
     gain: f64,
+    offset: f64,
     sensor: Sensor,
+    /// It is this of an interval, and nothing of a moment.
+    statistic: Option<Statistic>,
 }
 
 impl Row {
@@ -35,7 +45,9 @@ impl Row {
             name,
             signal,
             gain: 1.0,
+            offset: 0.0,
             sensor,
+            statistic: None,
         }
     }
 
@@ -43,13 +55,35 @@ impl Row {
         self.gain = gain;
         self
     }
+
+    const fn offset(mut self, offset: f64) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    const fn over(mut self, statistic: Statistic) -> Self {
+        self.statistic = Some(statistic);
+        self
+    }
 }
 
-fn row(name: &str) -> Option<&'static Row> {
-    onshore::ROWS
-        .iter()
-        .chain(onshore::OTHERS)
-        .find(|r| r.name == name)
+/// What a channel of this name shows, and what of an interval, if it is not of a moment.
+fn row(name: &str) -> Option<(&'static Row, Option<Statistic>)> {
+    let known = |name: &str| {
+        let mut rows = onshore::ROWS.iter().chain(onshore::OTHERS);
+        rows.find(|r| r.name == name)
+    };
+    if let Some(row) = known(name) {
+        return Some((row, row.statistic));
+    }
+    let (stem, statistic) = Statistic::of(name)?;
+    let row = known(stem).filter(|r| r.statistic.is_none())?;
+    Some((row, Some(statistic)))
+}
+
+/// What a channel of this name tells of an interval; `None`: it tells moments.
+pub fn statistic(name: &str) -> Option<Statistic> {
+    row(name)?.1
 }
 
 /// Channels with one period, as columns of numbers.
@@ -80,31 +114,42 @@ struct Beat {
 #[derive(Debug)]
 pub struct Plan {
     beats: Vec<Beat>,
+    /// Statistics, by the length of their intervals: read at every step, told when an interval ends.
+    pub intervals: Vec<Interval>,
 }
 
 impl Plan {
-    /// For a catalogue; names every channel for which there is no signal.
-    pub fn new(catalogue: &Catalogue) -> Result<Self, Vec<Problem>> {
+    /// For a catalogue; names every channel for which there is no signal. For records of ten minutes (`pace`), channels with
+    /// longer periods than ten seconds are read at every step, and statistics are the recorder's to make.
+    pub fn new(catalogue: &Catalogue, pace: Pace) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut beats: Vec<Beat> = Vec::new();
+        let mut intervals: Vec<Interval> = Vec::new();
         let known = || onshore::ROWS.iter().chain(onshore::OTHERS);
         for (position, channel) in catalogue.channels.iter().enumerate() {
-            let Some(row) = row(&channel.name) else {
+            let Some((row, statistic)) = row(&channel.name) else {
                 let mut problem = Problem::new(
                     format!("channel {}", channel.name),
                     "no signal of that name",
                     "a channel that the machine has",
                 );
                 let names: Vec<&str> = known().map(|r| r.name).collect();
-                problem.hint = nearest(&channel.name, &names).map(|n| format!("like `{n}`?"));
+                let stem = Statistic::of(&channel.name).map(|(stem, _)| stem);
+                let near = nearest(&channel.name, &names);
+                let near = near.or_else(|| nearest(stem?, &names));
+                problem.hint = near.map(|n| format!("like `{n}`?"));
                 problems.push(problem);
                 continue;
             };
             let on_change = channel.period_us == 0;
-            let period_us = if on_change {
-                ON_CHANGE_US
-            } else {
-                channel.period_us
+            if let (Some(statistic), false, false) = (statistic, on_change, pace.records()) {
+                Interval::add(&mut intervals, position as u16, channel, (row, statistic));
+                continue;
+            }
+            let period_us = match channel.period_us {
+                0 => ON_CHANGE_US,
+                long if pace.records() && long > RECORD_STEP_MAX_US => pace.step_us(),
+                period_us => period_us,
             };
             let found = beats
                 .iter_mut()
@@ -120,7 +165,7 @@ impl Plan {
         // short periods first, on-change channels last: a list of due channels is the same whenever the same are due
         beats.sort_by_key(|b| (b.on_change, b.period_us));
         if problems.is_empty() {
-            Ok(Self { beats })
+            Ok(Self { beats, intervals })
         } else {
             Err(problems)
         }
@@ -128,8 +173,10 @@ impl Plan {
 
     /// The first time at or after `at_us` at which something is due.
     pub fn next_due(&self, at_us: i64) -> i64 {
+        let intervals = self.intervals.iter().map(|i| &i.beat);
         self.beats
             .iter()
+            .chain(intervals)
             .map(|b| at_us + (b.period_us - at_us.rem_euclid(b.period_us)) % b.period_us)
             .min()
             .unwrap_or(i64::MAX)
@@ -193,6 +240,7 @@ impl Beat {
 #[derive(Clone, Debug)]
 pub struct Errors {
     beats: Vec<BeatErrors>,
+    intervals: Vec<BeatErrors>,
 }
 
 #[derive(Clone, Debug)]
@@ -213,26 +261,29 @@ impl Errors {
                 .collect();
             let sensor = |p: &u16| {
                 let row = row(&catalogue.channels[usize::from(*p)].name);
-                row.map_or((0.0, 0.0), |r| (r.sensor.spread, r.sensor.bias))
+                row.map_or((0.0, 0.0, 0.0), |(r, _)| {
+                    (r.sensor.spread, r.sensor.bias, r.offset)
+                })
             };
-            let off: Vec<(f64, f64)> = beat.channels.iter().map(sensor).collect();
+            let off: Vec<(f64, f64, f64)> = beat.channels.iter().map(sensor).collect();
             BeatErrors {
                 gain: (0..keys.len())
                     .map(|i| beat.gain[i] * (1.0 + off[i].0 * normals.at(mix(keys[i], 1))))
                     .collect(),
                 bias: (0..keys.len())
-                    .map(|i| off[i].1 * normals.at(mix(keys[i], 2)))
+                    .map(|i| off[i].2 + off[i].1 * normals.at(mix(keys[i], 2)))
                     .collect(),
                 key: keys,
             }
         };
         Self {
             beats: plan.beats.iter().map(beat).collect(),
+            intervals: plan.intervals.iter().map(|i| beat(&i.beat)).collect(),
         }
     }
 }
 
-/// Samples every channel that is due at `at_us`; `last` holds, by position, what on-change channels said last.
+/// Adds every channel that is due at `at_us`; `last` holds, by position, what on-change channels said last.
 #[inline]
 pub fn sample(
     plan: &Plan,
@@ -243,8 +294,6 @@ pub fn sample(
     last: &mut Option<Box<[i64]>>,
     (channels, raw): (&mut Vec<u16>, &mut Vec<i64>),
 ) {
-    channels.clear();
-    raw.clear();
     let moment = mix(key, at_us as u64);
     for (beat, errors) in plan.beats.iter().zip(&errors.beats) {
         if at_us % beat.period_us != 0 {
@@ -362,10 +411,16 @@ mod tests {
     #[test]
     fn a_channel_that_nobody_knows_is_named() {
         let text = "name = \"x\"\nversion = 1\ndefaults = { period = \"1s\", class = \"condition\", rate_group = \"slow\" }\n\
-                    channels = [{ id = 1, name = \"active_powr\", unit = \"kW\" }, { id = 2, name = \"rotor_speed\", unit = \"rpm\" }]";
+                    channels = [{ id = 1, name = \"active_powr\", unit = \"kW\" }, { id = 2, name = \"rotor_speed_sd\", unit = \"rpm\" },\
+                    { id = 3, name = \"wind_sped_max\", unit = \"m/s\" }]";
         let catalogue = windlass_shared::catalogue::parse("x.toml", text).unwrap();
-        let problems = Plan::new(&catalogue).unwrap_err();
-        assert_eq!(problems.len(), 1);
+        let problems = Plan::new(&catalogue, Pace::Second).unwrap_err();
+        assert_eq!(problems.len(), 2);
+        let statistic = problems[1].to_string();
+        assert!(
+            statistic.contains("wind_sped_max") && statistic.contains("like `wind_speed`?"),
+            "{statistic}"
+        );
         let text = problems[0].to_string();
         assert!(
             text.contains("active_powr") && text.contains("like `active_power`?"),

@@ -2,7 +2,8 @@
 //!
 //! Invariants: a curtailment is requested and has a source; a derate has an internal cause; `setpoint` is the lower of the
 //! two and names whose it is. State 1 (full performance) means that nothing limits the machine, state 2 that something
-//! does, and outside 1 and 2 no power is made but for a ramp.
+//! does, and outside 1 and 2 no power is made but for a ramp. Too little wind, too much and ice are state 4 (out of
+//! environmental specification), each with a code; state 3 is a rotor that speeds up in wind enough.
 
 use windlass_shared::time::EventTime;
 
@@ -10,10 +11,9 @@ use crate::fault::{Damage, Defect, codes};
 use crate::machine::{
     CUT_IN_MS, CUT_IN_STOP_MS, CUT_OUT_MS, CUT_OUT_RESTART_MS, RATED_KW, ROTOR_MIN_RPM,
 };
+use crate::rime::ICE_STOP;
 use crate::scenario::Action;
 
-/// Ice of this severity stops the rotor.
-pub const ICE_STOP: f64 = 0.6;
 /// People are in the turbine for the last part of a repair, at most this long, microseconds.
 const REPAIR_WORK_US: i64 = 6 * 3_600_000_000;
 /// Somebody asks for at least this little: below it the turbine is stopped instead.
@@ -22,9 +22,9 @@ const RATED_TOLERANCE: f64 = 0.999;
 /// Codes of `operating_state`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// Stopped: somebody asked, or wind, ice or the grid do not allow it.
+    /// Stopped: somebody asked, or a storm, ice or the grid do not allow it.
     Stopped = 1,
-    /// Ready, waiting for wind.
+    /// Waiting for wind.
     Waiting = 2,
     /// The rotor speeds up.
     Starting = 3,
@@ -48,6 +48,7 @@ enum Halt {
     Request,
     Ice,
     HighWind,
+    LowWind,
 }
 
 impl Halt {
@@ -58,7 +59,7 @@ impl Halt {
             Self::Trip(_) => 9,
             Self::Grid => 6,
             Self::Request => 5,
-            Self::Ice | Self::HighWind => 4,
+            Self::Ice | Self::HighWind | Self::LowWind => 4,
         }
     }
 
@@ -70,6 +71,7 @@ impl Halt {
             Self::Request => codes::REQUESTED_STOP,
             Self::Ice => codes::ICE,
             Self::HighWind => codes::HIGH_WIND,
+            Self::LowWind => codes::LOW_WIND,
         }
     }
 
@@ -77,6 +79,7 @@ impl Halt {
         match self {
             Self::Service | Self::Repair => Mode::Service,
             Self::Trip(_) => Mode::Tripped,
+            Self::LowWind => Mode::Waiting,
             Self::Grid | Self::Request | Self::Ice | Self::HighWind => Mode::Stopped,
         }
     }
@@ -108,6 +111,10 @@ pub struct Felt {
     pub bearing: f64,
     /// Hottest winding, degrees Celsius.
     pub winding: f64,
+    /// Ice that the weather brought, 0 to 1.
+    pub ice: f64,
+    /// It has stopped the rotors, and has not thawed.
+    pub iced: bool,
 }
 
 /// What is decided for one step.
@@ -209,7 +216,7 @@ impl Control {
             curtailment_reason: 0,
             derate_kw: RATED_KW * self.heat_limit,
             derate_reason: self.heat_reason,
-            ice: 0.0,
+            ice: felt.ice,
             grid: true,
             service: false,
         };
@@ -229,7 +236,6 @@ impl Control {
         };
         decision.alarm = match halt {
             Some(halt) => halt.code(),
-            None if self.mode == Mode::Waiting => codes::LOW_WIND,
             None if decision.derate_reason > 0 && self.mode == Mode::Running => {
                 codes::THERMAL_DERATE
             }
@@ -295,7 +301,7 @@ impl Control {
 
     /// Orders and conditions that stop it; limits go into `decision`.
     fn halt(&mut self, at: EventTime, felt: &Felt, decision: &mut Decision) -> Option<Halt> {
-        let mut halts: [Option<Halt>; 7] = [None; 7];
+        let mut halts: [Option<Halt>; 8] = [None; 8];
         if let Some(tripped) = self.tripped {
             if at >= tripped.work_from {
                 halts[1] = Some(Halt::Repair);
@@ -339,6 +345,9 @@ impl Control {
                 }
             }
         }
+        if felt.iced {
+            halts[5] = Some(Halt::Ice);
+        }
         self.high_wind = felt.wind_ten
             > if self.high_wind {
                 CUT_OUT_RESTART_MS
@@ -347,6 +356,11 @@ impl Control {
             };
         if self.high_wind {
             halts[6] = Some(Halt::HighWind);
+        }
+        // who turns goes on in less wind than who waits for it
+        let turns = matches!(self.mode, Mode::Running | Mode::Starting);
+        if felt.wind_minute < if turns { CUT_IN_STOP_MS } else { CUT_IN_MS } {
+            halts[7] = Some(Halt::LowWind);
         }
         halts.into_iter().flatten().next()
     }
@@ -357,14 +371,9 @@ impl Control {
             (Some(_), Mode::Running | Mode::Starting) => Mode::Stopping,
             (_, Mode::Stopping) if !slow => Mode::Stopping,
             (Some(halt), _) => halt.rest(),
-            (None, Mode::Running | Mode::Starting) if felt.wind_minute < CUT_IN_STOP_MS => {
-                Mode::Stopping
-            }
             (None, Mode::Running) => Mode::Running,
             (None, Mode::Starting) if felt.rotor_rpm >= ROTOR_MIN_RPM => Mode::Running,
-            (None, Mode::Starting) => Mode::Starting,
-            (None, _) if felt.wind_minute > CUT_IN_MS => Mode::Starting,
-            (None, _) => Mode::Waiting,
+            (None, _) => Mode::Starting,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Rows as CSV text, a column per channel, as the agent's file source reads it.
 //!
 //! Invariant: a value has the decimals of its channel's scale, so that it comes back as the same raw integer. What is not
-//! due is an empty field; what is no number is `NaN`. Times are UTC: `2026-01-01 00:00:00`.
+//! due is an empty field; what is no number is `NaN`. Times are UTC: `2026-01-01 00:00:00`. Ten-minute rows have a channel's
+//! least and greatest value and its standard deviation in columns of their own behind it, `_min`, `_max` and `_sd` (with two
+//! decimals more).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,6 +12,9 @@ use windlass_shared::catalogue::{Catalogue, Channel, Raw};
 use windlass_shared::record::Quality;
 use windlass_shared::time::EventTime;
 
+use crate::channels::statistic;
+use crate::record::{Period, StateChange};
+use crate::statistic::{Fold, Spread};
 use crate::turbine::Due;
 
 /// Name of the column with the time.
@@ -17,34 +22,52 @@ pub const TIME_COLUMN: &str = "time";
 /// Its format.
 pub const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S";
 
+/// Endings of the columns behind a channel's own.
+const SPREADS: [&str; 3] = ["_min", "_max", "_sd"];
+
 /// Writes rows of one catalogue.
 #[derive(Clone, Debug)]
 pub struct CsvText {
     catalogue: Arc<Catalogue>,
     /// Decimals by position; `None`: the scale is no power of ten.
     decimals: Vec<Option<u32>>,
-    cells: Vec<Option<(i64, bool)>>,
-    day: (i64, String),
+    cells: Vec<Option<(i64, bool, Option<Spread>)>>,
+    /// Which of least, greatest and deviation stand behind each channel.
+    spreads: Vec<[bool; 3]>,
+    dates: Dates,
 }
 
 impl CsvText {
-    /// For a catalogue.
-    pub fn new(catalogue: Arc<Catalogue>) -> Self {
+    /// For rows of a period. A channel of the catalogue that has the name of a column of another one has it alone.
+    pub fn new(catalogue: Arc<Catalogue>, period: Period) -> Self {
+        let taken = |name: &str| catalogue.channels.iter().any(|c| c.name == name);
+        let spread = |c: &Channel| {
+            let has = period == Period::TenMinutes
+                && Fold::new(c, statistic(&c.name), period.us()).spreads();
+            SPREADS.map(|ending| has && !taken(&format!("{}{ending}", c.name)))
+        };
+        let spreads = catalogue.channels.iter().map(spread).collect();
         let decimals = catalogue.channels.iter().map(decimals).collect();
         Self {
             cells: vec![None; catalogue.channels.len()],
+            spreads,
             decimals,
             catalogue,
-            day: (i64::MIN, String::new()),
+            dates: Dates::new(),
         }
     }
 
     /// The first line.
     pub fn header(&self) -> String {
         let mut line = String::from(TIME_COLUMN);
-        for channel in &self.catalogue.channels {
+        for (channel, spreads) in self.catalogue.channels.iter().zip(&self.spreads) {
             line.push(',');
             line.push_str(&channel.name);
+            for (ending, _) in SPREADS.iter().zip(spreads).filter(|(_, has)| **has) {
+                line.push(',');
+                line.push_str(&channel.name);
+                line.push_str(ending);
+            }
         }
         line.push('\n');
         line
@@ -53,45 +76,114 @@ impl CsvText {
     /// Appends a line.
     pub fn row(&mut self, due: &Due, out: &mut String) {
         self.cells.fill(None);
-        for (channel, raw) in due.channels.iter().zip(due.raw) {
-            self.cells[usize::from(*channel)] = Some((*raw, true));
+        for (i, (channel, raw)) in due.channels.iter().zip(due.raw).enumerate() {
+            let spread = due.spreads.get(i).copied().flatten();
+            self.cells[usize::from(*channel)] = Some((*raw, true, spread));
         }
         for (i, quality) in due.bad {
             let good = matches!(quality, Quality::Good | Quality::Uncertain);
-            self.cells[usize::from(due.channels[usize::from(*i)])] = Some((0, good));
+            self.cells[usize::from(due.channels[usize::from(*i)])] = Some((0, good, None));
         }
-        self.time(due.at, out);
+        self.dates.write(due.at, out);
         for (position, cell) in self.cells.iter().enumerate() {
+            let (channel, decimals) = (&self.catalogue.channels[position], self.decimals[position]);
+            let behind = self.spreads[position];
             out.push(',');
             match cell {
-                None => {}
-                Some((_, false)) => out.push_str("NaN"),
-                Some((raw, true)) => {
-                    let channel = &self.catalogue.channels[position];
-                    number(channel, self.decimals[position], *raw, out);
+                None => out.extend(behind.iter().filter(|has| **has).map(|_| ',')),
+                Some((_, false, _)) => {
+                    out.push_str("NaN");
+                    for _ in behind.iter().filter(|has| **has) {
+                        out.push_str(",NaN");
+                    }
+                }
+                Some((raw, true, spread)) => {
+                    number(channel, decimals, *raw, out);
+                    apart(channel, decimals, (spread.as_ref(), behind), out);
                 }
             }
         }
         out.push('\n');
     }
+}
 
-    fn time(&mut self, at: EventTime, out: &mut String) {
+/// The date of the last time that was written.
+#[derive(Clone, Debug)]
+struct Dates {
+    day: i64,
+    text: String,
+}
+
+impl Dates {
+    fn new() -> Self {
+        Self {
+            day: i64::MIN,
+            text: String::new(),
+        }
+    }
+
+    fn write(&mut self, at: EventTime, out: &mut String) {
         let seconds = at.0.div_euclid(1_000_000);
         let (day, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-        if day != self.day.0 {
-            let date = jiff::Timestamp::from_second(day * 86_400)
+        if day != self.day {
+            self.day = day;
+            self.text = jiff::Timestamp::from_second(day * 86_400)
                 .map_or_else(|_| day.to_string(), |t| t.strftime("%Y-%m-%d").to_string());
-            self.day = (day, date);
         }
         let (hour, minute) = (second / 3_600, second / 60 % 60);
         // writing to a String does not fail
         write!(
             out,
             "{} {hour:02}:{minute:02}:{:02}",
-            self.day.1,
+            self.text,
             second % 60
         )
         .ok();
+    }
+}
+
+/// What a turbine did from when on: a line for each change of its IEC 61400-26-1 state, operating state or alarm code.
+pub fn states_text(changes: &[StateChange]) -> String {
+    let mut text = format!("{TIME_COLUMN},iec_state,operating_state,alarm_code\n");
+    let mut dates = Dates::new();
+    for change in changes {
+        dates.write(change.at, &mut text);
+        let (iec, operating) = (change.iec_state, change.operating_state);
+        // writing to a String does not fail
+        writeln!(text, ",{iec},{operating},{}", change.alarm_code).ok();
+    }
+    text
+}
+
+/// Least, greatest and deviation, as far as they have columns.
+fn apart(
+    channel: &Channel,
+    decimals: Option<u32>,
+    (spread, behind): (Option<&Spread>, [bool; 3]),
+    out: &mut String,
+) {
+    for (column, has) in behind.into_iter().enumerate() {
+        if !has {
+            continue;
+        }
+        out.push(',');
+        match (spread, column) {
+            (None, _) => {}
+            (Some(spread), 0) => number(channel, decimals, spread.least, out),
+            (Some(spread), 1) => number(channel, decimals, spread.most, out),
+            (Some(spread), _) => {
+                let unit = match channel.raw {
+                    Raw::Int => channel.scale_num as f64 / channel.scale_den as f64,
+                    Raw::Float => 1.0,
+                };
+                let sd = spread.sd * unit;
+                // writing to a String does not fail
+                match decimals {
+                    Some(decimals) => write!(out, "{sd:.*}", decimals as usize + 2).ok(),
+                    None => write!(out, "{sd}").ok(),
+                };
+            }
+        }
     }
 }
 

@@ -282,6 +282,7 @@ impl Drive {
         out.switch(S::Service, decision.service);
         out.switch(S::Remote, !decision.service);
         out.switch(S::StopChain, decision.mode == Mode::Tripped);
+        out.switch(S::Standing, decision.mode != Mode::Running);
         let connected = decision.grid && decision.mode == Mode::Running;
         out.switch(S::GridConnected, connected);
         out.switch(S::MainBreaker, connected);

@@ -22,6 +22,8 @@ pub struct Defect {
     pub exponent: f64,
     /// From the trip to the mended machine, microseconds.
     pub repair_us: i64,
+    /// Is it to be found? `None`: when it is ripe.
+    pub expect: Option<bool>,
 }
 
 impl Defect {
@@ -170,6 +172,8 @@ pub struct Truth {
     pub since_us: i64,
     /// First sign, RFC 3339.
     pub since: String,
+    /// Severity is 1 from then on.
+    pub ripe_us: i64,
     /// When it trips a machine that runs then.
     pub expected_trip_us: Option<i64>,
     /// The same, RFC 3339.
@@ -180,4 +184,7 @@ pub struct Truth {
     pub mended_us: Option<i64>,
     /// Severity is (time / growth) to this power.
     pub exponent: f64,
+    /// Whether the scenario says that a run must find it, or need not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<bool>,
 }

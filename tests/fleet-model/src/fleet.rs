@@ -10,9 +10,9 @@ use windlass_shared::id::{FarmId, TurbineId};
 use windlass_shared::settings::{Problem, Problems, finish};
 use windlass_shared::time::{EventTime, SECOND_US};
 
-use crate::channels::{Errors, Plan};
+use crate::channels::{Errors, Intervals, Plan};
 use crate::control::Order;
-use crate::fault::{Defect, Truth};
+use crate::fault::Defect;
 use crate::layout::Wakes;
 use crate::machine::PowerCurve;
 use crate::moment::Moment;
@@ -20,6 +20,10 @@ use crate::noise::{Normals, key_of, mix};
 use crate::plant::{Common, Plant, Site};
 use crate::scenario::{Disturbance, FaultKind, Scenario, Target};
 use crate::turbine::{SensorDefect, Turbine};
+
+mod truth;
+
+pub use truth::Operated;
 
 /// Times that nobody reaches.
 const NEVER: EventTime = EventTime::MAX;
@@ -31,14 +35,22 @@ pub enum Pace {
     Second,
     /// Ten seconds: for years of ten-minute records.
     TenSeconds,
+    /// A second, for ten-minute records of what every second was.
+    EachSecond,
 }
 
 impl Pace {
-    fn step_us(self) -> i64 {
+    /// Length of a step, microseconds.
+    pub(crate) fn step_us(self) -> i64 {
         match self {
-            Self::Second => SECOND_US,
+            Self::Second | Self::EachSecond => SECOND_US,
             Self::TenSeconds => 10 * SECOND_US,
         }
+    }
+
+    /// Is it for ten-minute records?
+    pub(crate) fn records(self) -> bool {
+        self != Self::Second
     }
 }
 
@@ -92,7 +104,7 @@ impl Fleet {
         pace: Pace,
     ) -> Result<Self, Problems> {
         let mut problems = Vec::new();
-        let mut seats = seats(scenario, seed, profiles, &mut problems);
+        let mut seats = seats(scenario, seed, (profiles, pace), &mut problems);
         orders(scenario, seed, begins, &mut seats, &mut problems);
         defects(scenario, seed, begins, &mut seats, &mut problems);
         let incidents = incidents(scenario, seed, begins, &seats, &mut problems);
@@ -141,6 +153,7 @@ impl Fleet {
                 seat.site.key,
                 &self.common.normals,
             ),
+            intervals: Intervals::new(&seat.plan),
             key: mix(seat.site.key, 0x7365_6e73),
             catalogue: Arc::clone(&seat.catalogue),
             plan: Arc::clone(&seat.plan),
@@ -150,32 +163,6 @@ impl Fleet {
             raw: Vec::with_capacity(seat.catalogue.channels.len()),
             bad: Vec::new(),
         }
-    }
-
-    /// Which faults there are, where, since when, and when the machine should trip.
-    pub fn ground_truth(&self) -> Vec<Truth> {
-        let mut all = Vec::new();
-        for seat in &self.seats {
-            let sensors = seat.sensors.iter().map(|s| &s.defect);
-            for defect in seat.site.defects.iter().chain(sensors) {
-                let trip = defect.expected_trip();
-                all.push(Truth {
-                    turbine: seat.turbine.to_string(),
-                    farm: seat.farm.to_string(),
-                    kind: defect.kind.name(),
-                    part: defect.part(),
-                    since_us: defect.since.0,
-                    since: text(defect.since),
-                    expected_trip_us: trip.map(|t| t.0),
-                    expected_trip: trip.map(text),
-                    trip_code: trip.and(defect.trip_code()),
-                    mended_us: (defect.until != NEVER).then_some(defect.until.0),
-                    exponent: defect.exponent,
-                });
-            }
-        }
-        all.sort_by(|a, b| (a.since_us, &a.turbine, a.kind).cmp(&(b.since_us, &b.turbine, b.kind)));
-        all
     }
 }
 
@@ -187,7 +174,7 @@ fn text(at: EventTime) -> String {
 fn seats(
     scenario: &Scenario,
     seed: u64,
-    profiles: &[Arc<Catalogue>],
+    (profiles, pace): (&[Arc<Catalogue>], Pace),
     problems: &mut Vec<Problem>,
 ) -> Vec<Seat> {
     let mut plans: BTreeMap<&str, Option<Arc<Plan>>> = BTreeMap::new();
@@ -203,7 +190,7 @@ fn seats(
             continue;
         };
         let plan = plans.entry(&farm.profile).or_insert_with(|| {
-            Plan::new(catalogue)
+            Plan::new(catalogue, pace)
                 .map_err(|mut found| problems.append(&mut found))
                 .ok()
                 .map(Arc::new)
@@ -332,6 +319,7 @@ fn defects(
             until,
             exponent: fault.exponent,
             repair_us: fault.repair_us,
+            expect: fault.expect,
         };
         let mut unknown = false;
         for seat in hit(&fault.target, seats, seed, &at) {

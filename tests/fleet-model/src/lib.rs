@@ -32,6 +32,7 @@ pub mod numbering;
 pub mod record;
 pub mod scenario;
 pub mod signal;
+pub mod statistic;
 pub mod waveform;
 
 mod auxiliary;
@@ -41,11 +42,13 @@ mod electrical;
 mod fleet;
 mod layout;
 mod plant;
+mod rime;
 mod thermal;
 mod turbine;
 mod vibration;
 mod weather;
 
-pub use fleet::{Fleet, Incident, Pace, Seat};
+pub use fleet::{Fleet, Incident, Operated, Pace, Seat};
+pub use rime::{ICE_STOP, Icing, Stop};
 pub use scenario::Scenario;
 pub use turbine::{Due, Turbine};

@@ -109,6 +109,16 @@ impl Plant {
         }
     }
 
+    /// When it stands, microseconds since 1970.
+    pub fn at_us(&self) -> i64 {
+        self.at_us
+    }
+
+    /// Length of a step, microseconds.
+    pub fn step_us(&self) -> i64 {
+        self.common.step_us
+    }
+
     /// What can be measured now.
     #[inline]
     pub fn signals(&self) -> &Signals {
@@ -141,6 +151,8 @@ impl Plant {
             oil: x.get(S::OilTemperature),
             bearing,
             winding,
+            ice: air.ice,
+            iced: air.iced,
         };
         let decision = self.control.step(EventTime(at), &felt, self.lags.s60);
         let damage = *self.control.damage();

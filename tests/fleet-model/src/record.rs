@@ -1,12 +1,15 @@
-//! Years of readings in event time: a turbine's row after row, each second or as ten-minute means.
+//! Years of readings in event time: a turbine's row after row, each second or as ten-minute statistics.
 //!
-//! Invariant: one row at a time is held, however long the run is.
+//! Invariants: one row at a time is held, however long the run is; a ten-minute row is computed from the readings that the
+//! channels' sensors gave in it, of each second or each ten seconds as the fleet's pace is.
 
-use windlass_shared::catalogue::{Kind, Raw};
 use windlass_shared::record::Quality;
 use windlass_shared::time::{EventTime, MINUTE_US, SECOND_US};
 
+use crate::channels::statistic;
 use crate::fleet::Pace;
+use crate::signal::Signal as S;
+use crate::statistic::{Fold, Spread, Sum};
 use crate::turbine::{Due, Turbine};
 
 /// What a row stands for.
@@ -15,7 +18,7 @@ pub enum Period {
     /// A moment: every second what is due then.
     Second,
     /// Ten minutes: means of analogue channels, circular ones of angles, roots of mean squares of rms channels, the last
-    /// value of everything else. The time is the start.
+    /// value of everything else; a channel that is a statistic by its name tells that one. The time is the start.
     TenMinutes,
 }
 
@@ -28,7 +31,7 @@ impl Period {
         }
     }
 
-    /// The physics' step that goes with it.
+    /// The physics' step that goes with it; ten minutes may have [`Pace::EachSecond`] as well.
     pub fn pace(self) -> Pace {
         match self {
             Self::Second => Pace::Second,
@@ -37,27 +40,17 @@ impl Period {
     }
 }
 
-/// How a channel's values become one.
+/// What a turbine does from a time on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fold {
-    Mean,
-    /// Raws of a turn.
-    Circle(i64),
-    Rms,
-    Last,
-}
-
-/// A channel's values of a row so far.
-#[derive(Clone, Copy, Default, Debug)]
-struct Sum {
-    n: i64,
-    first: i64,
-    last: i64,
-    least: i64,
-    total: i128,
-    /// Floats are summed as they are.
-    float: f64,
-    bad: Option<Quality>,
+pub struct StateChange {
+    /// From when.
+    pub at: EventTime,
+    /// IEC 61400-26-1, coded as in the profile.
+    pub iec_state: u8,
+    /// Code of `operating_state`.
+    pub operating_state: u8,
+    /// Alarm code that is on, or 0.
+    pub alarm_code: u16,
 }
 
 /// A turbine's rows from one time to another.
@@ -67,30 +60,24 @@ pub struct Recorder {
     period: Period,
     next: EventTime,
     to: EventTime,
-    folds: Vec<(Fold, bool)>,
+    folds: Vec<Fold>,
     sums: Vec<Sum>,
     channels: Vec<u16>,
     raw: Vec<i64>,
     bad: Vec<(u16, Quality)>,
+    spreads: Vec<Option<Spread>>,
+    states: Vec<StateChange>,
+    /// The last of them.
+    state: Option<(u8, u8, u16)>,
 }
 
 impl Recorder {
-    /// Rows of `from` (rounded up to the period's grid) to below `to`; the turbine stands at `from`.
+    /// Rows of `from` (rounded up to the period's grid) to below `to`; the turbine stands at `from`, and its fleet has the
+    /// pace of the period.
     pub fn new(turbine: Turbine, from: EventTime, to: EventTime, period: Period) -> Self {
         let channels = &turbine.catalogue().channels;
-        let folds: Vec<(Fold, bool)> = channels
-            .iter()
-            .map(|c| {
-                let turn = 360 * c.scale_den / c.scale_num;
-                let fold = match c.kind {
-                    Kind::Analogue => Fold::Mean,
-                    Kind::Angle => Fold::Circle(turn),
-                    Kind::Rms => Fold::Rms,
-                    Kind::Counter | Kind::State | Kind::Event | Kind::Setpoint => Fold::Last,
-                };
-                (fold, c.raw == Raw::Float)
-            })
-            .collect();
+        let fold = |c| Fold::new(c, statistic(&c.name), period.us());
+        let folds: Vec<Fold> = channels.iter().map(fold).collect();
         let us = period.us();
         Self {
             sums: vec![Sum::default(); folds.len()],
@@ -102,6 +89,9 @@ impl Recorder {
             channels: Vec::new(),
             raw: Vec::new(),
             bad: Vec::new(),
+            spreads: Vec::new(),
+            states: Vec::new(),
+            state: None,
         }
     }
 
@@ -118,93 +108,71 @@ impl Recorder {
         }
         self.next = at.plus_us(self.period.us());
         match self.period {
-            Period::Second => Some(self.turbine.step(at)),
+            Period::Second => {
+                self.turbine.advance(at);
+                self.note(at);
+                Some(self.turbine.step(at))
+            }
             Period::TenMinutes => Some(self.fold(at)),
+        }
+    }
+
+    /// What the turbine did since the last call, beginning with what it did first.
+    pub fn states(&mut self) -> std::vec::Drain<'_, StateChange> {
+        self.states.drain(..)
+    }
+
+    /// Notes another state.
+    fn note(&mut self, at: EventTime) {
+        let of = |signal| self.turbine.truth(signal);
+        let (iec_state, operating_state) = (of(S::IecState) as u8, of(S::OperatingState) as u8);
+        let now = (iec_state, operating_state, of(S::AlarmCode) as u16);
+        if self.state.replace(now) != Some(now) {
+            self.states.push(StateChange {
+                at,
+                iec_state,
+                operating_state,
+                alarm_code: now.2,
+            });
         }
     }
 
     fn fold(&mut self, at: EventTime) -> Due<'_> {
         self.sums.fill(Sum::default());
-        let step = 10 * SECOND_US;
+        let step = self.turbine.step_us();
         for i in 0..self.period.us() / step {
-            let due = self.turbine.step(at.plus_us(i * step));
+            let now = at.plus_us(i * step);
+            let due = self.turbine.step(now);
             let mut bad = due.bad.iter().peekable();
             for (i, (channel, raw)) in due.channels.iter().zip(due.raw).enumerate() {
                 let sum = &mut self.sums[usize::from(*channel)];
                 if let Some((_, quality)) = bad.next_if(|(at, _)| usize::from(*at) == i) {
                     sum.bad = Some(*quality);
                 } else {
-                    sum.add(*raw, self.folds[usize::from(*channel)]);
+                    sum.add(*raw, &self.folds[usize::from(*channel)]);
                 }
             }
+            self.note(now);
         }
         self.channels.clear();
         self.raw.clear();
         self.bad.clear();
+        self.spreads.clear();
         for (position, (sum, fold)) in self.sums.iter().zip(&self.folds).enumerate() {
             if sum.n == 0 {
                 let Some(quality) = sum.bad else { continue };
                 self.bad.push((self.channels.len() as u16, quality));
             }
             self.channels.push(position as u16);
-            self.raw.push(sum.value(*fold));
+            self.raw.push(sum.value(fold));
+            self.spreads.push(sum.spread(fold));
         }
         Due {
             at,
             channels: &self.channels,
             raw: &self.raw,
             bad: &self.bad,
-        }
-    }
-}
-
-impl Sum {
-    fn add(&mut self, raw: i64, (fold, float): (Fold, bool)) {
-        if self.n == 0 {
-            self.first = raw;
-            self.least = raw;
-        }
-        self.n += 1;
-        self.last = raw;
-        self.least = self.least.min(raw);
-        if float {
-            let x = f64::from_bits(raw as u64);
-            self.float += if fold == Fold::Rms { x * x } else { x };
-            return;
-        }
-        self.total += match fold {
-            Fold::Mean | Fold::Last => i128::from(raw),
-            Fold::Rms => i128::from(raw) * i128::from(raw),
-            // the short way round from the first
-            Fold::Circle(turn) => {
-                i128::from((raw - self.first + turn / 2).rem_euclid(turn) - turn / 2)
-            }
-        };
-    }
-
-    fn value(&self, (fold, float): (Fold, bool)) -> i64 {
-        if self.n == 0 {
-            return 0;
-        }
-        let n = self.n as f64;
-        if float && fold != Fold::Last {
-            let mean = self.float / n;
-            let value = if fold == Fold::Rms { mean.sqrt() } else { mean };
-            return value.to_bits() as i64;
-        }
-        let mean = self.total as f64 / n;
-        match fold {
-            Fold::Last => self.last,
-            Fold::Mean => libm::rint(mean) as i64,
-            Fold::Rms => libm::rint(mean.sqrt()) as i64,
-            Fold::Circle(turn) => {
-                let angle = self.first + libm::rint(mean) as i64;
-                if self.least < 0 {
-                    angle
-                } else {
-                    angle.rem_euclid(turn)
-                }
-            }
+            spreads: &self.spreads,
         }
     }
 }

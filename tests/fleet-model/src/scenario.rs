@@ -58,6 +58,25 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// What happens to networks and machines; executed elsewhere.
     pub disturbances: Vec<Disturbance>,
+    /// With what real processes are run.
+    pub run: Run,
+}
+
+/// How a run of real processes is set up.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Run {
+    /// The broker between agents and aggregator.
+    pub broker: Broker,
+}
+
+/// Brokers of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Broker {
+    /// In the aggregator's process.
+    #[default]
+    Embedded,
+    /// A Mosquitto of its own.
+    Mosquitto,
 }
 
 impl Scenario {
@@ -106,6 +125,8 @@ pub struct Climate {
     pub altitude_m: f64,
     /// Solar noon, hours UTC.
     pub noon_utc_h: f64,
+    /// Liquid water of the clouds in which the hubs stand when it is humid, g/m3: rime in frost; 0: they never do.
+    pub cloud_water_gm3: f64,
 }
 
 impl Default for Climate {
@@ -119,6 +140,7 @@ impl Default for Climate {
             diurnal_k: 4.0,
             altitude_m: 150.0,
             noon_utc_h: 11.5,
+            cloud_water_gm3: 0.0,
         }
     }
 }
@@ -188,11 +210,26 @@ pub enum Action {
     },
     /// Ice on the blades.
     Icing {
-        /// 0 to 1; from [`crate::control::ICE_STOP`] on it does not run.
+        /// 0 to 1; from [`crate::ICE_STOP`] on it does not run.
         severity: f64,
     },
     /// The grid is gone.
     GridFault,
+}
+
+impl Action {
+    /// As in scenario files and in the ground truth.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Curtailment { .. } => "curtailment",
+            Self::Derate { .. } => "derate",
+            Self::Service => "service",
+            Self::Stop => "stop",
+            Self::Trip { .. } => "trip",
+            Self::Icing { .. } => "icing",
+            Self::GridFault => "grid_fault",
+        }
+    }
 }
 
 /// What breaks.
@@ -210,6 +247,8 @@ pub struct Fault {
     pub exponent: f64,
     /// From the trip to the mended machine, microseconds.
     pub repair_us: i64,
+    /// Must a run's alarms find it? `None`: when it is ripe in the run's time.
+    pub expect: Option<bool>,
     /// What.
     pub kind: FaultKind,
 }

@@ -66,8 +66,8 @@ signals! {
     PitchDrive,
     // supply and control
     CabinetHumidity, Supply, SupplyCurrent, UpsVoltage, UpsLoad, AuxiliaryPower, CpuLoad, MemoryUsed, CycleTime, Jitter,
-    // nothing at all
-    Zero,
+    // it makes no power; nothing at all
+    Standing, Zero,
 }
 
 /// One value for each signal.

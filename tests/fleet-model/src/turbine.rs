@@ -10,12 +10,13 @@ use windlass_shared::id::{FarmId, TurbineId};
 use windlass_shared::record::Quality;
 use windlass_shared::time::EventTime;
 
-use crate::channels::{Errors, Plan, rounded, sample};
+use crate::channels::{Errors, Intervals, Plan, rounded, sample};
 use crate::fault::Defect;
 use crate::noise::{Normals, mix};
 use crate::plant::Plant;
 use crate::scenario::FaultKind;
 use crate::signal::Signal;
+use crate::statistic::Spread;
 
 /// Noise of a noisy sensor at its worst, in thirds of what the sensor can tell apart; times the raw's own size.
 const NOISY_RAWS: f64 = 30.0;
@@ -32,6 +33,8 @@ pub struct Due<'a> {
     pub raw: &'a [i64],
     /// Those that are not good, by index into `channels`, ascending.
     pub bad: &'a [(u16, Quality)],
+    /// How far the values of a ten-minute row lay apart, for each of `channels`; empty for moments.
+    pub spreads: &'a [Option<Spread>],
 }
 
 /// A sensor that fails.
@@ -53,6 +56,7 @@ pub struct Turbine {
     pub(crate) plan: Arc<Plan>,
     pub(crate) plant: Plant,
     pub(crate) errors: Errors,
+    pub(crate) intervals: Intervals,
     pub(crate) key: u64,
     pub(crate) sensors: Vec<SensorDefect>,
     pub(crate) last: Option<Box<[i64]>>,
@@ -87,7 +91,11 @@ impl Turbine {
     /// Times ascend from the run's beginning. Times between that nobody asks for are simulated all the same, so calls may
     /// be any distance apart; a time at which nothing is due gives an empty list. No allocation after the first calls.
     pub fn step(&mut self, at: EventTime) -> Due<'_> {
-        self.plant.advance(at.0);
+        self.advance(at);
+        self.channels.clear();
+        self.raw.clear();
+        let told = (&mut self.channels, &mut self.raw);
+        self.intervals.tell(&self.plan, at.0, told.0, told.1);
         sample(
             &self.plan,
             &self.errors,
@@ -106,12 +114,41 @@ impl Turbine {
             channels: &self.channels,
             raw: &self.raw,
             bad: &self.bad,
+            spreads: &[],
+        }
+    }
+
+    /// Length of a step of its physics, microseconds.
+    pub(crate) fn step_us(&self) -> i64 {
+        self.plant.step_us()
+    }
+
+    /// Follows the physics; what the controller keeps of intervals, it keeps of each step.
+    #[inline]
+    pub(crate) fn advance(&mut self, to: EventTime) {
+        if self.plan.intervals.is_empty() {
+            return self.plant.advance(to.0);
+        }
+        let step = self.plant.step_us();
+        loop {
+            let at = self.plant.at_us();
+            let (plan, plant) = (&self.plan, &self.plant);
+            self.intervals.keep(
+                (plan, &self.errors),
+                plant.normals(),
+                plant.signals(),
+                (at, self.key),
+            );
+            if at + step > to.0 {
+                break;
+            }
+            self.plant.advance(at + step);
         }
     }
 
     /// Advances without reading: on-change channels do not notice.
     pub fn skip_to(&mut self, at: EventTime) {
-        self.plant.advance(at.0);
+        self.advance(at);
     }
 
     /// A quantity of the plant as it is, without a sensor: what tests compare with.

@@ -1,11 +1,13 @@
 //! The air and the grid of a farm, and the wind that one turbine's rotor meets.
 //!
-//! Invariants: a function of (seed, farm, turbine, time) alone; every turbine of a farm sees the same farm weather. Wind
-//! has synoptic, diurnal and mesoscale variation in common, and its own turbulence from minutes to seconds.
+//! Invariants: a function of (seed, farm, turbine, time) alone, but for the ice, which has gathered since the run's
+//! beginning; every turbine of a farm sees the same farm weather. Wind has synoptic, diurnal and mesoscale variation in
+//! common, and its own turbulence from minutes to seconds.
 
 use core::f64::consts::{PI, TAU};
 
 use crate::noise::{Normals, Octave, key_of, mix};
+use crate::rime::Rime;
 use crate::scenario::Climate;
 
 const DAY_US: i64 = 86_400_000_000;
@@ -13,7 +15,8 @@ const YEAR_US: f64 = 365.2425 * DAY_US as f64;
 /// Cooling, heating and the like of all farms together move the grid: its frequency is common to the fleet.
 const GRID: u64 = 0x6772_6964;
 /// The sky is looked at this often: it has no shorter scales.
-const SKY_US: i64 = 10_000_000;
+pub const SKY_US: i64 = 10_000_000;
+const HOUR_US: f64 = 3.6e9;
 
 /// What all turbines of a farm have in common.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +43,10 @@ pub struct Air {
     pub sun: f64,
     /// Thunder in the air.
     pub thunder: bool,
+    /// Ice on the blades, 0 to 1.
+    pub ice: f64,
+    /// The rotors stand because of it.
+    pub iced: bool,
 }
 
 /// Weather of a farm.
@@ -54,7 +61,8 @@ pub struct Weather {
     moisture: Octave,
     calm: Octave,
     showers: Octave,
-    sky_at: i64,
+    rime: Rime,
+    sky_at: Option<i64>,
     sky: Air,
 }
 
@@ -74,20 +82,31 @@ impl Weather {
             moisture: octave(13, 11),
             calm: octave(14, 8),
             showers: short(15, 50),
-            sky_at: i64::MIN,
+            rime: Rime::default(),
+            sky_at: None,
             sky: Air::default(),
         }
     }
 
-    /// At `at_us`.
+    /// At `at_us`; times ascend.
     #[inline]
     pub fn at(&mut self, at_us: i64, normals: &Normals) -> Air {
         let slot = at_us.div_euclid(SKY_US);
-        if slot != self.sky_at {
-            self.sky_at = slot;
-            self.sky = self.compute(slot * SKY_US, normals);
+        if self.sky_at != Some(slot) {
+            self.look(slot, normals);
         }
         self.sky
+    }
+
+    /// A new sky: what is slow is computed here, once in ten seconds.
+    fn look(&mut self, slot: i64, normals: &Normals) {
+        let passed = slot - self.sky_at.replace(slot).unwrap_or(slot);
+        self.sky = self.compute(slot * SKY_US, normals);
+        let hours = (passed.max(0) * SKY_US) as f64 / HOUR_US;
+        self.rime
+            .step(&self.sky, self.climate.cloud_water_gm3, hours);
+        self.sky.ice = self.rime.severity();
+        self.sky.iced = self.rime.stops();
     }
 
     fn compute(&mut self, at: i64, n: &Normals) -> Air {
@@ -136,6 +155,8 @@ impl Weather {
             shear: 0.18 - 0.08 * sun,
             sun,
             thunder: shower > 2.6 && season > 0.0,
+            ice: 0.0,
+            iced: false,
         }
     }
 }

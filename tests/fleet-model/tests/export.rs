@@ -46,7 +46,7 @@ fn the_agent_s_parser_reads_back_every_raw_integer() {
     let catalogue = rig::profile("onshore-3mw");
     let ids: Vec<u16> = catalogue.channels.iter().map(|c| c.id.0).collect();
     for (period, hours) in [(Period::Second, 1), (Period::TenMinutes, 30)] {
-        let mut csv = CsvText::new(catalogue.clone());
+        let mut csv = CsvText::new(catalogue.clone(), period);
         let mut text = csv.header();
         let mut written = Vec::new();
         rows(period, hours, |due| {

@@ -3,7 +3,7 @@
 mod rig;
 
 use rig::{BEGINS, example, fleet, profile};
-use windlass_fleet_model::scenario::{DisturbanceKind, Target};
+use windlass_fleet_model::scenario::{Broker, DisturbanceKind, Target};
 use windlass_fleet_model::{Fleet, Pace, Scenario};
 
 #[test]
@@ -125,6 +125,40 @@ fn each_mistake_of_a_disturbance_is_told_with_its_key() {
 }
 
 #[test]
+fn each_mistake_of_a_run_a_fault_s_expectation_and_a_climate_is_told_with_its_key() {
+    for (entry, expected) in [
+        (
+            "[run]\nbroker = \"mosquito\"",
+            "run.broker: found \"mosquito\", expected one of embedded, mosquitto (did you mean `mosquitto`?)",
+        ),
+        (
+            "[run]\nbrokr = \"mosquitto\"",
+            "run.brokr: found an unknown key, expected one of broker (did you mean `broker`?)",
+        ),
+        (
+            "[[fault]]\nkind = \"hydraulic_leak\"\nfrom = \"1s\"\ngrowth = \"1s\"\nexpect = \"no\"",
+            "fault[0].expect: found \"no\", expected true or false",
+        ),
+        (
+            "climate = { cloud_water_gm3 = 3 }",
+            "farm[0].climate.cloud_water_gm3: found 3, expected a number from 0 to 1",
+        ),
+    ] {
+        let message = Scenario::parse("x.toml", &with(entry))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            message,
+            format!("x.toml: 1 mistake\n  {expected}"),
+            "{entry}"
+        );
+    }
+    let broker = |entry: &str| Scenario::parse("x.toml", &with(entry)).unwrap().run.broker;
+    assert_eq!(broker(""), Broker::Embedded);
+    assert_eq!(broker("[run]\nbroker = \"mosquitto\""), Broker::Mosquitto);
+}
+
+#[test]
 fn random_turbines_are_the_seed_s() {
     let scenario = example();
     let hit = |seed| {
@@ -203,7 +237,7 @@ from = "1h"
   operation[1].source: found \"grid\", expected one of farm_controller, grid_operator, operator
   fault[0].from: found \"soon\", expected a time such as \"2026-01-03T10:00:00Z\", or \"36h\" after the beginning
   disturbance[0].by_ms: found nothing, expected an integer from -86400000000 to 86400000000
-  sed: found an unknown key, expected one of name, seed, farm, operation, fault, disturbance (did you mean `seed`?)
+  sed: found an unknown key, expected one of name, seed, farm, operation, fault, disturbance, run (did you mean `seed`?)
   farm[1].turbines: found A a second time, expected turbines that no other farm has
   farm[1].positions: found 2 positions, expected one for each of 3 turbines
   farm[2].turbines: found W1 a second time, expected turbines that no other farm has

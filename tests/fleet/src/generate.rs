@@ -1,11 +1,11 @@
 //! `windlass-fleet generate`: a scenario's fleet in event time, as files.
 //!
-//! A folder gets, for each turbine, `ID.csv` (a column per channel; `source.toml` has the agent's `[[source]]` tables for
-//! all of them) or `ID.batches` (wire records, each behind its length as four bytes, little-endian), and
-//! `ground_truth.json`.
+//! A folder gets, for each turbine, `ID.csv` (a column per channel, in ten-minute rows with its extremes and deviation;
+//! `source.toml` has the agent's `[[source]]` tables for all of them) or `ID.batches` (wire records, each behind its length
+//! as four bytes, little-endian), and as truths `ID.states.csv` and `ground_truth.json`.
 //!
 //! Invariants: a file is a function of scenario, seed, from, to and period, not of the number of threads; memory is bounded
-//! by a row and a buffer for each thread; a file that is there under its own name is whole.
+//! by a row, a buffer and the changes of state for each thread; a file that is there under its own name is whole.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use windlass_fleet_model::csv::{CsvText, TIME_COLUMN, TIME_FORMAT};
+use windlass_fleet_model::csv::{CsvText, TIME_COLUMN, TIME_FORMAT, states_text};
 use windlass_fleet_model::fault::Truth;
 use windlass_fleet_model::moment::{Moment, timestamp};
 use windlass_fleet_model::numbering::Numbering;
 use windlass_fleet_model::record::{Period, Recorder};
-use windlass_fleet_model::{Fleet, Scenario, Seat};
+use windlass_fleet_model::{Fleet, Icing, Operated, Pace, Scenario, Seat};
 use windlass_shared::catalogue::{self, Catalogue};
 use windlass_shared::time::EventTime;
 
@@ -49,6 +49,9 @@ pub struct Options {
     /// What a row stands for.
     #[arg(long, value_enum)]
     pub period: RowPeriod,
+    /// From how many readings a ten-minute row is computed: one of each second costs ten times the work; 10s without it.
+    #[arg(long, value_enum)]
+    pub samples: Option<Samples>,
     /// As what.
     #[arg(long, value_enum)]
     pub format: Format,
@@ -72,7 +75,7 @@ pub enum RowPeriod {
     /// A second.
     #[value(name = "1s")]
     Second,
-    /// Means of ten minutes.
+    /// Statistics of ten minutes.
     #[value(name = "10min")]
     TenMinutes,
 }
@@ -84,6 +87,17 @@ impl From<RowPeriod> for Period {
             RowPeriod::TenMinutes => Self::TenMinutes,
         }
     }
+}
+
+/// What ten-minute rows are computed from.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Samples {
+    /// A reading of each second: what `--period 1s` gives.
+    #[value(name = "1s")]
+    EachSecond,
+    /// A reading of each ten seconds, with physics in such steps.
+    #[value(name = "10s")]
+    TenSeconds,
 }
 
 /// Form of the files.
@@ -103,6 +117,8 @@ struct GroundTruth<'a> {
     from_us: i64,
     to_us: i64,
     faults: Vec<Truth>,
+    operations: Vec<Operated>,
+    icing: Vec<Icing>,
 }
 
 /// Generates; says what it wrote.
@@ -129,25 +145,13 @@ pub fn run(options: &Options) -> Result<bool> {
         options.to,
         options.from
     );
-    let period = Period::from(options.period);
+    let (period, pace) = rhythm(options)?;
     let profiles = read_profiles(options.profiles.as_deref(), &scenario)?;
-    let fleet = Fleet::new(&scenario, seed, &profiles, from, period.pace())?;
+    let fleet = Fleet::new(&scenario, seed, &profiles, from, pace)?;
     let seats = chosen(&fleet, &options.turbines)?;
     std::fs::create_dir_all(&options.out)
         .with_context(|| format!("could not make the folder {}", options.out.display()))?;
-    let mut faults = fleet.ground_truth();
-    faults.retain(|t| {
-        seats
-            .iter()
-            .any(|s| fleet.seats()[*s].turbine.as_str() == t.turbine)
-    });
-    let truth = GroundTruth {
-        scenario: &scenario.name,
-        seed,
-        from_us: from.0,
-        to_us: to.0,
-        faults,
-    };
+    let truth = truth(&scenario, &fleet, &seats, (seed, to));
     let text = serde_json::to_string_pretty(&truth)?;
     write_whole(&options.out.join("ground_truth.json"), |file| {
         Ok(file.write_all(text.as_bytes())?)
@@ -167,6 +171,45 @@ pub fn run(options: &Options) -> Result<bool> {
         options.out.display()
     )?;
     Ok(true)
+}
+
+/// Length of rows, and the physics that goes with it.
+fn rhythm(options: &Options) -> Result<(Period, Pace)> {
+    let period = Period::from(options.period);
+    ensure!(
+        options.samples.is_none() || period == Period::TenMinutes,
+        "--samples: found with --period 1s, expected with --period 10min, whose rows are computed from samples"
+    );
+    let pace = match options.samples {
+        Some(Samples::EachSecond) => Pace::EachSecond,
+        _ => period.pace(),
+    };
+    Ok((period, pace))
+}
+
+/// What is true of the chosen turbines.
+fn truth<'a>(
+    scenario: &'a Scenario,
+    fleet: &Fleet,
+    seats: &[usize],
+    (seed, to): (u64, EventTime),
+) -> GroundTruth<'a> {
+    let chosen = || seats.iter().map(|s| &fleet.seats()[*s]);
+    let turbine = |name: &str| chosen().any(|s| s.turbine.as_str() == name);
+    let farm = |name: &str| chosen().any(|s| s.farm.as_str() == name);
+    let mut truth = GroundTruth {
+        scenario: &scenario.name,
+        seed,
+        from_us: fleet.begins().0,
+        to_us: to.0,
+        faults: fleet.ground_truth(),
+        operations: fleet.operations(),
+        icing: fleet.icing(to),
+    };
+    truth.faults.retain(|t| turbine(&t.turbine));
+    truth.operations.retain(|o| turbine(&o.turbine));
+    truth.icing.retain(|i| farm(&i.farm));
+    truth
 }
 
 /// Reads a scenario file.
@@ -269,13 +312,15 @@ fn write_turbine(
     } = &fleet.seats()[seat];
     let mut rows = Recorder::new(fleet.turbine(seat), from, to, period);
     let mut readings = 0;
+    let mut changes = Vec::new();
     match options.format {
         Format::Csv => write_whole(&options.out.join(format!("{turbine}.csv")), |file| {
-            let mut csv = CsvText::new(Arc::clone(catalogue));
+            let mut csv = CsvText::new(Arc::clone(catalogue), period);
             let mut text = csv.header();
             while let Some(due) = rows.row() {
                 readings += due.raw.len() as u64;
                 csv.row(&due, &mut text);
+                changes.extend(rows.states());
                 if text.len() >= BUFFER_BYTES {
                     file.write_all(text.as_bytes())?;
                     text.clear();
@@ -295,12 +340,16 @@ fn write_turbine(
             while let Some(due) = rows.row() {
                 readings += due.raw.len() as u64;
                 numbering.add(&due, period.us(), &mut records);
+                changes.extend(rows.states());
                 flush(file, &mut records)?;
             }
             numbering.finish(to, &mut records);
             flush(file, &mut records)
         })?,
     }
+    write_whole(&options.out.join(format!("{turbine}.states.csv")), |file| {
+        Ok(file.write_all(states_text(&changes).as_bytes())?)
+    })?;
     Ok(readings)
 }
 

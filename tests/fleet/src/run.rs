@@ -6,7 +6,8 @@
 //! scenario's format.
 //!
 //! Invariants: nothing reaches the aggregator but through an agent's outbox; the ground truth is written before the first
-//! reading; a run passes when the ledger is right and every disturbance of its time was executed.
+//! reading; a run passes when the ledger is right, every disturbance of its time was executed, and every fault that had
+//! grown ripe in time was found, unless the scenario expects otherwise.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 use windlass_fleet_model::fault::Truth;
-use windlass_fleet_model::{Fleet, Pace, Scenario};
+use windlass_fleet_model::scenario::Broker;
+use windlass_fleet_model::{Fleet, Icing, Operated, Pace, Scenario};
 use windlass_shared::catalogue::Catalogue;
 use windlass_shared::time::{EventTime, SECOND_US, WallTime};
 
@@ -32,6 +34,7 @@ use crate::clock::{self, Stopwatch};
 use crate::demo::say;
 use crate::generate::{read_profiles, read_scenario};
 use crate::ledger::{Balance, alerts};
+use crate::process::installed;
 use crate::rig::{BrokerKind, Rig};
 use crate::{closing, spec};
 use crew::Crew;
@@ -89,6 +92,8 @@ struct GroundTruth<'a> {
     from_us: i64,
     to_us: i64,
     faults: &'a [Truth],
+    operations: &'a [Operated],
+    icing: &'a [Icing],
     disturbances: &'a [Done],
 }
 
@@ -135,7 +140,7 @@ impl Prepared {
         let crew = Crew::new(&scenario, &draft)?;
         crew.fits(&draft, options.minutes)?;
         let clocks = schedule::clocks(draft.incidents(), &crew);
-        let rig = rig(options, &crew, &draft, &clocks)?;
+        let rig = rig(options, (&crew, &draft), &clocks, scenario.run.broker)?;
         sockets_fit(&rig)?;
         Ok(Self {
             scenario,
@@ -170,7 +175,9 @@ pub fn report(options: &Options) -> Result<Report> {
     closing::drain(&mut rig)?;
     let drained_after_s = watch.elapsed().as_secs_f64();
     let balance = settle(&mut rig, options.minutes * 60.0, &watch)?;
-    let verdict = verdict::judge(&fleet, &truths, &alerts::read(&rig.lake())?);
+    let ends_us = begins.0 + length_us;
+    let verdict = verdict::judge(&fleet, &truths, &alerts::read(&rig.lake())?, ends_us);
+    let failures = report::failures(&balance, &done, &verdict);
     if options.keep {
         rig.keep();
     }
@@ -183,7 +190,12 @@ pub fn report(options: &Options) -> Result<Report> {
         gateways: crew.0.len(),
         delivered_readings: delivered.readings,
         untaken_samples: delivered.untaken,
-        passed: balance.is_right() && done.iter().all(|d| d.steps > 0),
+        broker: match scenario.run.broker {
+            Broker::Embedded => "embedded",
+            Broker::Mosquitto => "mosquitto",
+        },
+        passed: failures.is_empty(),
+        failures,
         balance,
         disturbances: done,
         disturbances_outside: outside.collect(),
@@ -208,7 +220,12 @@ fn settle(rig: &mut Rig, length_s: f64, watch: &Stopwatch) -> Result<Balance> {
     })
 }
 
-fn rig(options: &Options, crew: &Crew, fleet: &Fleet, clocks: &[usize]) -> Result<Rig> {
+fn rig(
+    options: &Options,
+    (crew, fleet): (&Crew, &Fleet),
+    clocks: &[usize],
+    broker: Broker,
+) -> Result<Rig> {
     let detectors = match &options.detectors {
         Some(path) => std::fs::read_to_string(path)
             .with_context(|| format!("could not read the detectors {}", path.display()))?,
@@ -219,8 +236,15 @@ fn rig(options: &Options, crew: &Crew, fleet: &Fleet, clocks: &[usize]) -> Resul
         ..spec::Cloud::default()
     };
     let gateways = crew.gateways(fleet, clocks);
+    let broker = match broker {
+        Broker::Embedded => BrokerKind::Embedded,
+        Broker::Mosquitto => {
+            installed("mosquitto").context("run.broker of the scenario is \"mosquitto\"")?;
+            BrokerKind::Mosquitto
+        }
+    };
     let Some(dir) = &options.dir else {
-        return Rig::new(gateways, &cloud, BrokerKind::Embedded);
+        return Rig::new(gateways, &cloud, broker);
     };
     let failed = || format!("--dir {}", dir.display());
     std::fs::create_dir_all(dir).with_context(failed)?;
@@ -234,7 +258,7 @@ fn rig(options: &Options, crew: &Crew, fleet: &Fleet, clocks: &[usize]) -> Resul
         dir.display()
     );
     let dir = dir.canonicalize().with_context(failed)?;
-    Rig::within(&dir, gateways, &cloud, BrokerKind::Embedded)
+    Rig::within(&dir, gateways, &cloud, broker)
 }
 
 fn socket_path(rig: &Rig, fleet: &Fleet, gateway: usize, seat: usize) -> PathBuf {
@@ -283,6 +307,8 @@ fn play(
         from_us: begins.0,
         to_us: begins.0 + length_us,
         faults: truths,
+        operations: &fleet.operations(),
+        icing: &fleet.icing(begins.plus_us(length_us)),
         disturbances: &stage.done,
     };
     write_json(&truth_path, &truth)?;

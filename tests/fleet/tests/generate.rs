@@ -20,6 +20,7 @@ fn files(
         from: "2026-01-01T00:00:00Z".into(),
         to: "20min".into(),
         period,
+        samples: None,
         format,
         out: dir.path().join("out"),
         turbines: names.iter().map(|n| (*n).to_owned()).collect(),
@@ -61,8 +62,8 @@ fn files_do_not_depend_on_threads_or_on_who_else_is_generated() {
             truth["faults"][0]["part"],
             "gearbox_high_speed_bearing_inner_race"
         );
-        // 16 files of turbines, the truth, and for CSV the sources
-        assert_eq!(one.len(), if format == Format::Csv { 18 } else { 17 });
+        // for each of 16 turbines its readings and its states, the truth, and for CSV the sources
+        assert_eq!(one.len(), if format == Format::Csv { 34 } else { 33 });
     }
 }
 
@@ -81,4 +82,75 @@ fn batches_are_length_prefixed_records() {
     }
     // fast slices of a second, slow ones of ten
     assert!(seq > 1_200, "{seq}");
+}
+
+#[test]
+fn ten_minute_rows_have_extremes_and_deviations_and_the_truth_has_states_and_operations() {
+    let files = files(Format::Csv, RowPeriod::TenMinutes, 1, &["N05"]);
+    let text = String::from_utf8(files["N05.csv"].clone()).expect("text");
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().expect("a header").split(',').collect();
+    let at = |name: &str| names.iter().position(|n| *n == name).expect("a column");
+    assert_eq!(at("active_power_sd"), at("active_power") + 3);
+    assert!(!names.contains(&"iec_state_min") && !names.contains(&"energy_export_sd"));
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells.len(), names.len());
+        let value = |name: &str| cells[at(name)].parse::<f64>().expect("a number");
+        for name in ["active_power", "wind_speed", "gearbox_oil_temperature"] {
+            let of = |ending: &str| value(&format!("{name}{ending}"));
+            let (least, mean, most) = (of("_min"), value(name), of("_max"));
+            assert!(
+                least <= mean && mean <= most,
+                "{name}: {least} {mean} {most}"
+            );
+            assert!(of("_sd") <= most - least, "{name}");
+        }
+        assert!(value("wind_speed_sd") > 0.1);
+    }
+    // the agent's source reads the means; what has no channel is not in it
+    let sources = String::from_utf8(files["source.toml"].clone()).expect("text");
+    assert!(sources.contains("name = \"active_power\"") && !sources.contains("active_power_sd"));
+    let states = String::from_utf8(files["N05.states.csv"].clone()).expect("text");
+    let mut lines = states.lines();
+    assert_eq!(
+        lines.next(),
+        Some("time,iec_state,operating_state,alarm_code")
+    );
+    assert!(
+        lines
+            .next()
+            .is_some_and(|l| l.starts_with("2026-01-01 00:00:00,"))
+    );
+    let truth: serde_json::Value = serde_json::from_slice(&files["ground_truth.json"]).unwrap();
+    let kinds = truth["operations"].as_array().expect("an array").iter();
+    let kinds: Vec<&str> = kinds.filter_map(|o| o["kind"].as_str()).collect();
+    assert!(
+        kinds.contains(&"curtailment") && kinds.contains(&"derate"),
+        "{kinds:?}"
+    );
+    assert!(truth["icing"].is_array());
+}
+
+#[test]
+fn samples_belong_to_ten_minute_rows() {
+    let options = Options {
+        scenario: Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../fleet-model/scenarios/example.toml"),
+        seed: None,
+        from: "2026-01-01T00:00:00Z".into(),
+        to: "1h".into(),
+        period: RowPeriod::Second,
+        samples: Some(windlass_fleet::generate::Samples::EachSecond),
+        format: Format::Csv,
+        out: "nowhere".into(),
+        turbines: Vec::new(),
+        profiles: None,
+        threads: 1,
+    };
+    let error = run(&options).expect_err("a mistake").to_string();
+    assert!(
+        error.contains("--samples: found with --period 1s, expected with --period 10min"),
+        "{error}"
+    );
 }

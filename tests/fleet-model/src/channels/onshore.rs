@@ -1,8 +1,9 @@
-//! Which signal each channel of the profile `onshore-3mw` shows, and through which sensor. In the order of the profile.
+//! Which signal each channel of the profiles shows, and through which sensor. First those of `onshore-3mw`, in its order.
 
 use super::Row;
 use super::sensor;
 use crate::signal::Signal as S;
+use crate::statistic::Statistic;
 
 /// Of a phase against the star point: 1 / sqrt(3).
 const ROOT_THIRD: f64 = 0.577_350_269_189_625_8;
@@ -317,9 +318,32 @@ pub(super) const ROWS: &[Row] = rows! {
     "gearbox_housing_temperature": Housing, TEMP;
 };
 
-/// Channels of other profiles.
-pub(super) const OTHERS: &[Row] = rows! {
-    "gearbox_bearing_temperature": HighSpeedFront, TEMP;
-    "gearbox_bearing_vibration": HighSpeedVelocity, BAND;
-    "gearbox_bearing_envelope": HighSpeedEnvelope, BAND;
-};
+/// Channels of other profiles: around one bearing, SCADA records of ten minutes, a machine that an American watches.
+pub(super) const OTHERS: &[Row] = &[
+    Row::new(
+        "gearbox_bearing_temperature",
+        S::HighSpeedFront,
+        sensor::TEMP,
+    ),
+    Row::new(
+        "gearbox_bearing_vibration",
+        S::HighSpeedVelocity,
+        sensor::BAND,
+    ),
+    Row::new(
+        "gearbox_bearing_envelope",
+        S::HighSpeedEnvelope,
+        sensor::BAND,
+    ),
+    Row::new("yaw_angle", S::Nacelle, sensor::COMPASS),
+    Row::new("pitch_angle", S::Pitch1, sensor::PITCH),
+    Row::new("generator_rpm", S::GeneratorSpeed, sensor::GENERATOR_RPM),
+    // state 1 is full performance, and no loss
+    Row::new("running_loss_category", S::IecState, sensor::CODE),
+    Row::new("shutdown_duration", S::Standing, sensor::SWITCH).over(Statistic::Seconds),
+    Row::new("power_clipped", S::ActivePower, sensor::PART_POWER).over(Statistic::Mean),
+    // Fahrenheit
+    Row::new("machine_temperature", S::DriveEnd, sensor::HOT)
+        .gain(1.8)
+        .offset(32.0),
+];

@@ -13,8 +13,8 @@ use windlass_shared::settings::{self, Problem, Problems, nearest};
 use super::raw::{RawDisturbance, RawFarm, RawFault, RawOperation};
 use super::shape::{self, PHASES, REASONS, STAGES, TURBINES_MAX};
 use super::{
-    Action, Disturbance, DisturbanceKind, Farm, Fault, FaultKind, Operation, Requester, Scenario,
-    Stage, Target,
+    Action, Broker, Disturbance, DisturbanceKind, Farm, Fault, FaultKind, Operation, Requester,
+    Run, Scenario, Stage, Target,
 };
 use crate::layout;
 use crate::moment::{Moment, duration};
@@ -48,7 +48,18 @@ pub(super) fn read(file: &str, text: &str) -> Result<Scenario, Problems> {
         operations,
         faults,
         disturbances,
+        run: run(&table),
     })
+}
+
+/// How real processes are run.
+fn run(table: &Table) -> Run {
+    let named = table.get("run").and_then(|r| r.get("broker"));
+    let broker = match named.and_then(Value::as_str) {
+        Some("mosquitto") => Broker::Mosquitto,
+        _ => Broker::Embedded,
+    };
+    Run { broker }
 }
 
 /// The tables under `key` whose shape is right.
@@ -341,6 +352,7 @@ fn fault(raw: &RawFault, names: &Names, at: &str, problems: &mut Vec<Problem>) -
         growth_us: length(&raw.growth, 1)?,
         exponent: raw.exponent.unwrap_or(2.0),
         repair_us: length(&raw.repair, REPAIR_US)?,
+        expect: raw.expect,
         kind,
     })
 }

@@ -62,6 +62,7 @@ pub(super) struct RawFault {
     pub blade: Option<usize>,
     pub angle_deg: Option<f64>,
     pub channel: Option<String>,
+    pub expect: Option<bool>,
 }
 
 #[derive(Deserialize, Debug)]

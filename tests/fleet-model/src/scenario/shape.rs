@@ -13,6 +13,8 @@ pub(super) const SOURCES: &[&str] = &["farm_controller", "grid_operator", "opera
 pub(super) const REASONS: &[&str] = &["grid", "market", "noise", "bats", "shadow"];
 /// Stages of the gearbox.
 pub(super) const STAGES: &[&str] = &["planet", "intermediate", "high_speed"];
+/// Brokers of a run with real processes.
+const BROKERS: &[&str] = &["embedded", "mosquitto"];
 /// Windings of the generator.
 pub(super) const PHASES: &[&str] = &["u", "v", "w"];
 
@@ -24,6 +26,11 @@ pub(super) fn scenario() -> Spec {
         .optional("operation", list(0, operation()))
         .optional("fault", list(0, fault()))
         .optional("disturbance", list(0, disturbance()))
+        .optional("run", Shape::Table(run()))
+}
+
+fn run() -> Spec {
+    Spec::new().optional("broker", Shape::OneOf(BROKERS))
 }
 
 fn list(least: usize, of: Shape) -> Shape {
@@ -81,7 +88,8 @@ fn farm() -> Spec {
         .optional("seasonal_k", Shape::Number(0.0, 30.0))
         .optional("diurnal_k", Shape::Number(0.0, 15.0))
         .optional("altitude_m", Shape::Number(-100.0, 4_000.0))
-        .optional("noon_utc_h", Shape::Number(0.0, 24.0));
+        .optional("noon_utc_h", Shape::Number(0.0, 24.0))
+        .optional("cloud_water_gm3", Shape::Number(0.0, 1.0));
     Spec::new()
         .required("id", farm_name())
         .required("zone", zone)
@@ -139,6 +147,7 @@ fn fault() -> Shape {
             .required("growth", positive_duration())
             .optional("exponent", Shape::Number(0.2, 10.0))
             .optional("repair", positive_duration())
+            .optional("expect", Shape::Bool)
     };
     let stage = || growing().optional("stage", Shape::OneOf(STAGES));
     let blade = || growing().optional("blade", Shape::Int(1, 3));
@@ -147,6 +156,7 @@ fn fault() -> Shape {
             .required("from", moment())
             .optional("until", moment())
             .required("channel", Shape::Text)
+            .optional("expect", Shape::Bool)
     };
     Shape::Tagged {
         tag: "kind",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::ledger::outbox::Place;
 use crate::ledger::watcher::Watcher;
 use crate::own_clock::OwnClock;
+use crate::pki::Identity;
 use crate::process::{Process, Program};
 use crate::spec::{self, Endpoint};
 
@@ -41,6 +42,10 @@ impl Gateway {
         let inside = path.strip_prefix("/").ok()?;
         let root = Path::new("/proc").join(self.process_id()?.to_string());
         Some(root.join("root").join(inside))
+    }
+    /// Its certificate, where the broker wants one.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.uplink.identity.as_ref()
     }
     /// Its folder.
     pub fn dir(&self) -> &Path {

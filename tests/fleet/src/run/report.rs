@@ -21,6 +21,8 @@ pub struct Report {
     pub turbines: usize,
     /// How many gateways.
     pub gateways: usize,
+    /// Which broker was between them and the aggregator.
+    pub broker: &'static str,
     /// Readings that the model gave and an agent took.
     pub delivered_readings: u64,
     /// Samples that no agent took, because it was down.
@@ -37,6 +39,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Seconds from the end of the traffic to the last acknowledgement.
     pub drained_after_s: f64,
+    /// What is not well: the ledger, disturbances that did not happen, faults that were not found.
+    pub failures: Vec<String>,
     /// All is well.
     pub passed: bool,
 }
@@ -59,6 +63,7 @@ impl Report {
         }
         let examples = self.balance.examples.iter();
         lines.extend(examples.map(|e| format!("wrong: {e}")));
+        lines.extend(self.failures.iter().map(|f| format!("FAILED: {f}")));
         lines.push(if self.passed { "passed" } else { "FAILED" }.to_owned());
         lines.join("\n") + "\n"
     }
@@ -67,11 +72,12 @@ impl Report {
         let b = &self.balance;
         vec![
             format!(
-                "{} with seed {}: {} turbines on {} gateways, {} minutes; {} readings pushed, {} samples found no agent",
+                "{} with seed {}: {} turbines on {} gateways, {} broker, {} minutes; {} readings pushed, {} samples found no agent",
                 self.scenario,
                 self.seed,
                 self.turbines,
                 self.gateways,
+                self.broker,
                 self.minutes,
                 self.delivered_readings,
                 self.untaken_samples
@@ -98,6 +104,23 @@ impl Report {
     }
 }
 
+/// What keeps a run from passing.
+pub fn failures(balance: &Balance, done: &[Done], verdict: &Verdict) -> Vec<String> {
+    let mut all = Vec::new();
+    if !balance.is_right() {
+        all.push("the ledger does not add up: see the counts and the examples".to_owned());
+    }
+    let idle = done.iter().filter(|d| d.steps == 0);
+    all.extend(idle.map(|d| format!("disturbance {} was not executed", d.kind)));
+    all.extend(verdict.missed().map(|f| {
+        format!(
+            "no confirmed alarm found the fault {} ({}) of {} since {}",
+            f.truth.kind, f.truth.part, f.truth.turbine, f.truth.since
+        )
+    }));
+    all
+}
+
 fn disturbance(d: &Done) -> String {
     format!(
         "disturbance {} from {:.1} s to {:.1} s on {}: {} records sent, {} in flight at kills, {} pieces lost",
@@ -121,7 +144,12 @@ fn fault(f: &Found) -> String {
         })
         .collect();
     let found = if alarms.is_empty() {
-        "not found".to_owned()
+        if f.due {
+            "not found"
+        } else {
+            "not found, and need not be"
+        }
+        .to_owned()
     } else {
         format!("found by {}", alarms.join("; "))
     };

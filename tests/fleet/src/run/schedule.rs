@@ -25,7 +25,7 @@ const HOLD_US: i64 = 3 * SECOND_US / 2;
 pub enum Step {
     /// The gateway's link becomes what [`Schedule::link`] says.
     Link(usize),
-    /// The broker is killed and started again.
+    /// The broker is killed and started again; an embedded one takes the aggregator with it.
     BrokerRestart,
     /// The agent is killed.
     Kill(usize),

@@ -17,7 +17,7 @@ use super::crew::Crew;
 use super::schedule::{Event, Schedule, Step};
 use crate::clock::{self, Stopwatch};
 use crate::demo::say;
-use crate::mqtt::Peer;
+use crate::mqtt::{Peer, Tls};
 use crate::proxy::{Quality, State};
 use crate::rig::Rig;
 
@@ -27,6 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const STEP_EVERY: Duration = Duration::from_millis(50);
 /// Between two lines of progress.
 const SAY_EVERY: Duration = Duration::from_secs(15);
+
+/// Records and their gateways.
+type Share<'r> = Vec<(&'r RecordId, &'r GatewayId)>;
 
 /// What a disturbance did.
 #[derive(Clone, PartialEq, Debug, Default, Serialize)]
@@ -43,6 +46,8 @@ pub struct Done {
     pub steps: u64,
     /// Records that were sent again or in another order.
     pub records_sent: u64,
+    /// Which programs were killed: gateways by name.
+    pub killed: Vec<String>,
     /// Records that waited for an acknowledgement when a process was killed.
     pub records_in_flight: u64,
     /// Pieces that the links lost so far: each made a stream stall or broke a connection.
@@ -129,12 +134,7 @@ impl<'a> Stage<'a> {
         }
         match event.step {
             Step::Link(gateway) => self.link(gateway, event),
-            Step::BrokerRestart => {
-                self.rig.kill_cloud()?;
-                let waiting = self.rig.look()?.len() as u64;
-                self.done[disturbance].records_in_flight += waiting;
-                self.rig.start_cloud()?;
-            }
+            Step::BrokerRestart => self.restart_broker(disturbance)?,
             Step::Kill(gateway) => self.kill(gateway, disturbance)?,
             Step::Start(gateway) => {
                 if self.rig.gateways[gateway].process_id().is_none() {
@@ -177,6 +177,9 @@ impl<'a> Stage<'a> {
                 }
                 Some(q) => format!("the link of {} carries badly: {q:?}", name(g)),
             },
+            Step::BrokerRestart if self.rig.mosquitto.is_some() => {
+                "the broker is killed and started again".to_owned()
+            }
             Step::BrokerRestart => "broker and aggregator are killed and started again".to_owned(),
             Step::Kill(g) => format!("the agent of {} is killed", name(g)),
             Step::Start(g) => format!("the agent of {} starts", name(g)),
@@ -209,9 +212,33 @@ impl<'a> Stage<'a> {
         self.done[event.disturbance].pieces_lost = stalls + breaks;
     }
 
+    /// The embedded broker takes the aggregator with it, in whose process it lives.
+    fn restart_broker(&mut self, disturbance: usize) -> Result<()> {
+        match &mut self.rig.mosquitto {
+            Some(mosquitto) => mosquitto.kill()?,
+            None => self.rig.kill_cloud()?,
+        }
+        let waiting = self.rig.look()?.len() as u64;
+        self.done[disturbance].records_in_flight += waiting;
+        let name = match &mut self.rig.mosquitto {
+            Some(mosquitto) => {
+                mosquitto.restart()?;
+                "mosquitto"
+            }
+            None => {
+                self.rig.start_cloud()?;
+                "windlass-cloud"
+            }
+        };
+        self.done[disturbance].killed.push(name.to_owned());
+        Ok(())
+    }
+
     fn kill(&mut self, gateway: usize, disturbance: usize) -> Result<()> {
         if self.rig.gateways[gateway].process_id().is_some() {
             let look = self.rig.kill_gateway(gateway)?;
+            let name = self.crew.0[gateway].id.clone();
+            self.done[disturbance].killed.push(name);
             self.done[disturbance].records_in_flight += look.unacknowledged.len() as u64;
         }
         Ok(())
@@ -275,16 +302,40 @@ impl<'a> Stage<'a> {
         if records.is_empty() {
             return Ok(());
         }
-        self.peers += 1;
-        let name = format!("again-{}", self.peers);
-        let mut peer = Peer::connect(self.rig.broker_port(), &name, None)?;
-        let witness = &self.rig.witness;
-        let messages = records.iter().map(|(record, gateway)| {
-            let bytes = witness.records[record].bytes.clone();
-            (up_topic(gateway, record), bytes)
-        });
-        let sent = peer.publish_all(messages)?;
-        self.done[disturbance].records_sent += sent as u64;
+        for (tls, records) in self.shares(records) {
+            self.peers += 1;
+            let name = format!("again-{}", self.peers);
+            let mut peer = Peer::connect(self.rig.broker_port(), &name, tls.as_ref())?;
+            let witness = &self.rig.witness;
+            let messages = records.into_iter().map(|(record, gateway)| {
+                let bytes = witness.records[record].bytes.clone();
+                (up_topic(gateway, record), bytes)
+            });
+            let sent = peer.publish_all(messages)?;
+            self.done[disturbance].records_sent += sent as u64;
+        }
         Ok(())
+    }
+
+    /// Who sends what: a broker that binds topics to certificates takes a gateway's records from it alone.
+    fn shares<'r>(&self, records: &'r [(RecordId, GatewayId)]) -> Vec<(Option<Tls>, Share<'r>)> {
+        let mut shares: Vec<(Option<Tls>, Share<'r>)> = Vec::new();
+        for gateway in &self.rig.gateways {
+            let Some(own) = gateway.identity() else {
+                return vec![(None, records.iter().map(|(r, g)| (r, g)).collect())];
+            };
+            let its = records
+                .iter()
+                .filter(|(_, g)| g.as_str() == gateway.spec.id);
+            let share: Share<'r> = its.map(|(r, g)| (r, g)).collect();
+            if !share.is_empty() {
+                let tls = Tls {
+                    ca: own.ca.clone(),
+                    own: Some(own.clone()),
+                };
+                shares.push((Some(tls), share));
+            }
+        }
+        shares
     }
 }

@@ -1,13 +1,18 @@
 //! Which faults of the ground truth were found, and by which alarms.
 //!
-//! Invariant: an alarm counts for a fault only on a channel in which that fault shows, on its turbine, in its time.
+//! Invariants: an alarm counts for a fault only on a channel in which that fault shows, on its turbine, in its time; a fault
+//! that has grown ripe early enough must be found, unless the scenario says otherwise.
 
 use serde::Serialize;
 use windlass_fleet_model::fault::Truth;
 use windlass_fleet_model::{Fleet, Seat};
+use windlass_shared::time::MINUTE_US;
 
 use crate::demo::faults::{self, Fault};
 use crate::ledger::alerts::Alert;
+
+/// From the ripe fault to the end of the minute in which it is confirmed, microseconds.
+const FOUND_US: i64 = 2 * MINUTE_US;
 
 /// A fault, and what found it.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -17,6 +22,8 @@ pub struct Found {
     pub truth: Truth,
     /// Confirmed alarms that belong to it, in the order of time.
     pub alarms: Vec<Alarm>,
+    /// An alarm must have found it.
+    pub due: bool,
 }
 
 /// A confirmed alarm. Times in microseconds.
@@ -44,14 +51,26 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Faults that an alarm should have found, and none did.
+    pub fn missed(&self) -> impl Iterator<Item = &Found> {
+        self.faults.iter().filter(|f| f.due && f.alarms.is_empty())
+    }
+
     /// Faults that an alarm belongs to.
     pub fn found(&self) -> usize {
         self.faults.iter().filter(|f| !f.alarms.is_empty()).count()
     }
 }
 
-/// Matches.
-pub fn judge(fleet: &Fleet, truths: &[Truth], alerts: &[Alert]) -> Verdict {
+/// Must a run that ends then find it? What the scenario says; otherwise when it was ripe, and not mended, so long before.
+fn due(truth: &Truth, ends_us: i64) -> bool {
+    let ripe = truth.ripe_us;
+    let grown = ripe <= ends_us - FOUND_US && truth.mended_us.is_none_or(|mended| ripe < mended);
+    truth.expect.unwrap_or(grown)
+}
+
+/// Matches, for a run that ended at `ends_us`.
+pub fn judge(fleet: &Fleet, truths: &[Truth], alerts: &[Alert], ends_us: i64) -> Verdict {
     let faults: Vec<Fault> = truths.iter().map(|t| fault(fleet, t)).collect();
     let mut verdict = Verdict {
         faults: truths
@@ -59,6 +78,7 @@ pub fn judge(fleet: &Fleet, truths: &[Truth], alerts: &[Alert]) -> Verdict {
             .map(|truth| Found {
                 truth: truth.clone(),
                 alarms: Vec::new(),
+                due: due(truth, ends_us),
             })
             .collect(),
         other_alarms: Vec::new(),
@@ -160,8 +180,45 @@ mod tests {
             alert("hydraulic_pressure", at, false),
             alert("rotor_speed", at, true),
         ];
-        let verdict = judge(&fleet, &truths, &alerts);
+        let verdict = judge(&fleet, &truths, &alerts, at);
         assert_eq!((verdict.found(), verdict.other_alarms.len()), (1, 2));
         assert_eq!(verdict.faults[leak].alarms[0].channel, "hydraulic_pressure");
+    }
+
+    #[test]
+    fn a_fault_that_is_ripe_in_time_must_be_found_unless_the_scenario_says_otherwise() {
+        let text = |expect: &str| {
+            format!(
+                "name = \"x\"\nseed = 1\n[[farm]]\nid = \"N\"\nzone = \"UTC\"\nprofile = \"onshore-3mw\"\nturbines = 1\n\
+                 [[fault]]\nkind = \"hydraulic_leak\"\nfrom = \"10s\"\ngrowth = \"50s\"\n{expect}"
+            )
+        };
+        let path = crate::spec::profiles().join("onshore-3mw.toml");
+        let profile = std::fs::read_to_string(path).unwrap();
+        let profile = Arc::new(windlass_shared::catalogue::parse("p.toml", &profile).unwrap());
+        // ripe at 60 s; found within two minutes from then
+        for (expect, ends_s, missed) in [
+            ("", 180, 1),
+            ("", 179, 0),
+            ("expect = false", 180, 0),
+            ("expect = true", 179, 1),
+            ("until = \"59s\"", 180, 0),
+        ] {
+            let scenario = Scenario::parse("x.toml", &text(expect)).unwrap();
+            let profiles = std::slice::from_ref(&profile);
+            let fleet = Fleet::new(&scenario, 1, profiles, BEGINS, Pace::Second).unwrap();
+            let truths = fleet.ground_truth();
+            let ends = BEGINS.0 + ends_s * 1_000_000;
+            let judged = |alerts: &[Alert]| judge(&fleet, &truths, alerts, ends).missed().count();
+            assert_eq!(judged(&[]), missed, "{expect} {ends_s}");
+            let alert = Alert::example(
+                "e",
+                "N01",
+                "hydraulic_pressure",
+                BEGINS.0 + 50_000_000,
+                true,
+            );
+            assert_eq!(judged(&[alert]), 0);
+        }
     }
 }

@@ -187,6 +187,7 @@ test("proof: lanes in words and bars, and what the turbine was doing at a moment
   await page.locator('.lane[data-lane="state"] .piece').first().waitFor();
   await page.locator("#events").waitFor();
   assert.ok((await page.locator(".lanes .lane").count()) === 6);
+  assert.equal(await text(page.locator('.lane[data-lane="clock"] .none')), "as sent: no evidence against the clock");
   await page.close();
 });
 

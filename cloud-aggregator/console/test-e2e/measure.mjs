@@ -3,6 +3,7 @@
 
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { loadavg } from "node:os";
 import { delimiter, join } from "node:path";
 import { parseArgs } from "node:util";
 import { PROFILE, Stage, freePort, until } from "./stage.mjs";
@@ -19,7 +20,7 @@ const METHOD =
   "A wall in a window of 1366 x 768 pixels, the only tab of a headless Chromium without GPU. memory_mb is RssAnon + VmSwap of the renderer's process in " +
   "/proc (what Chromium's task manager calls memory footprint); rss_mb adds the pages of the browser's file and of shared memory; " +
   "heap_mb is JSHeapUsedSize as it was, without a forced collection. fcp_ms is first-contentful-paint of a cold page; all_live_ms " +
-  "from there until every turbine's tile shows live data. layout_shift is the sum since all are live.";
+  "from there until every turbine's tile shows live data. layout_shift is the sum since all are live; load is the machine's load average over a minute.";
 
 const { values: options } = parseArgs({
   options: {
@@ -112,7 +113,7 @@ async function sample(tab, minute) {
   const metric = (name) => metrics.find((m) => m.name === name)?.value ?? NaN;
   const { pid, cpu_s } = await renderer(tab);
   const heap = { heap_mb: mb(metric("JSHeapUsedSize")), heap_total_mb: mb(metric("JSHeapTotalSize")) };
-  return { minute, live: await tab.evaluate(LIVE), ...status(pid), ...heap, nodes: metric("Nodes"), listeners: metric("JSEventListeners"), cpu_s };
+  return { minute, live: await tab.evaluate(LIVE), ...status(pid), ...heap, nodes: metric("Nodes"), listeners: metric("JSEventListeners"), cpu_s, load: loadavg()[0] };
 }
 
 async function measure(stage) {

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ABSENT, bytes, count, fixed, latency, measured, plural, power, share, tilePower } from "../src/pure/quantity.ts";
 import type { Alarm } from "../src/api/types.ts";
-import { alarmText, breach, iecName, sourceName, title, valueText } from "../src/pure/words.ts";
+import { alarmText, breach, iecName, recordsText, sourceName, speech, title, valueText } from "../src/pure/words.ts";
 
 test("what is not known is a dash in every form, never zero", () => {
   for (const format of [count, power, tilePower, bytes, measured, latency, (v: null) => fixed(v, 1), (v: null) => share(v, 3)]) {
@@ -77,4 +77,15 @@ test("names", () => {
   assert.equal(valueText({ channel: "iec_state", value: 2, unit: "" }), "Partial performance");
   assert.equal(valueText({ channel: "brake_state", value: 1, unit: "" }, { "1": "released" }), "Released");
   assert.equal(valueText(undefined), ABSENT);
+});
+
+test("records are named by epoch once; what is only old history is no link that is up or down", () => {
+  const seqs = [
+    { epoch: "32b44e3142b2cde1542b1e0065f80136", first: 10, last: 79 },
+    { epoch: "32b44e3142b2cde1542b1e0065f80136", first: 81, last: 81 },
+    { epoch: "aa0000000000000000000000000000aa", first: 1, last: 4 },
+  ];
+  assert.equal(recordsText(seqs), "32b44e31: 10\u201379, 81; aa000000: 1\u20134");
+  assert.equal(recordsText([]), ABSENT);
+  assert.deepEqual([speech("live"), speech("stale"), speech("never")], ["up", "only history so far", "nothing heard yet"]);
 });

@@ -7,7 +7,7 @@ import { byUrgency, filterOf, merge, passes, shelvedNow } from "../src/pure/aler
 import { EXACT_MAX, around, bounds, fromQuery, shift, toQuery, widen } from "../src/pure/range.ts";
 import { align, append, commonGaps, provisionalFrom, withGaps } from "../src/pure/series.ts";
 import { EventParser, backoff } from "../src/pure/sse.ts";
-import { bars, describe, ticks, tone, whyText } from "../src/pure/timeline.ts";
+import { bars, describe, lasting, noneText, ticks, tone, whyText } from "../src/pure/timeline.ts";
 
 const point = (t: number, v = t): Point => [t, v - 1, v, v + 1, 5];
 
@@ -163,7 +163,7 @@ test("bars are cut to the range; what goes on reaches its end", () => {
   assert.equal(bars([item({ lane: "alarm", from: "1970-01-01T00:00:02Z", to: "1970-01-01T00:00:02Z" })], "alarm", 1000, 3000)[0]?.width, 0);
   assert.equal(describe(item({ lane: "setpoint", value: 1500, unit: "kW", source: "grid_operator" })), "1500 kW by grid operator");
   assert.equal(describe(item({ lane: "alarm", code: 412, name: "alarm code 412" })), "Code 412");
-  assert.equal(describe(item({ lane: "alarm", code: null, name: "gearbox-oil-hot", value: 84.6, unit: "\u00b0C" })), "Gearbox oil hot 84.6 \u00b0C");
+  assert.equal(describe(item({ lane: "alarm", code: null, name: "gearbox-oil-hot", value: 84.6, unit: "\u00b0C" })), "Gearbox oil hot 84.60 \u00b0C");
   assert.equal(tone(item({ lane: "coverage", name: "no readings" })), "missing");
   assert.equal(tone(item({ lane: "limit", name: "curtailment" })), "requested");
   assert.equal(tone(item({ lane: "limit", name: "derate" })), "limit");
@@ -183,4 +183,21 @@ test("reasons come as texts or as objects", () => {
   assert.equal(whyText("link down"), "link down");
   assert.equal(whyText({ epoch: "0123456789abcdef", first: 5, last: 9, why: "not received" }), "not received (epoch 01234567, seqs 5\u20139)");
   assert.equal(whyText({ epoch: "0123456789abcdef", first: 5, last: null, why: "open end" }), "open end (epoch 01234567, from seq 5 on)");
+});
+
+test("an empty lane says what was looked at: a clock of which nothing is known is not one that is right", () => {
+  const state: TimelineItem = { lane: "state", from: "2026-11-21T10:00:00Z", to: null, code: 1, name: "full", value: null, unit: null, source: null, cause: null };
+  assert.equal(noneText("clock", { items: [state], bytes: "verified" }), "as sent: no evidence against the clock");
+  assert.equal(noneText("clock", { items: [state], bytes: "not_read" }), "not known: the original bytes were not read");
+  assert.equal(noneText("clock", { items: [], bytes: "verified" }), "nothing reported");
+  assert.equal(noneText("alarm", { items: [state], bytes: "not_read" }), "none");
+});
+
+test("an event is said as it is measured, and a setpoint that another one replaced at once is none", () => {
+  const base: TimelineItem = { lane: "alarm", from: "2026-11-21T10:00:00Z", to: null, code: null, name: "gearbox-oil-pressure-low", value: 0.02, unit: "bar", source: null, cause: null };
+  assert.equal(describe(base), "Gearbox oil pressure low 0.020 bar");
+  const setpoint: TimelineItem = { ...base, lane: "setpoint", name: "setpoint", value: 3000, unit: "kW" };
+  const sourced: TimelineItem = { ...setpoint, source: "turbine_controller" };
+  assert.equal(describe(sourced), "3000 kW by turbine controller");
+  assert.deepEqual(lasting([base, { ...setpoint, to: setpoint.from }, sourced]), [base, sourced]);
 });

@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { WallEvent, WallRow } from "../src/api/types.ts";
-import { fit, move } from "../src/pure/geometry.ts";
+import { cell, fit, move } from "../src/pure/geometry.ts";
 import type { Row } from "../src/pure/wall.ts";
+import { tone } from "../src/wall/symbols.ts";
 import { NO_FILTER, age, ageOut, apply, attention, byNeed, look, passes, totals } from "../src/pure/wall.ts";
 
 const AT = "2026-11-21T10:00:00.000000Z";
@@ -147,4 +148,27 @@ test("arrow keys stay inside the grid", () => {
   assert.equal(move(13, "ArrowUp", 10, 25), 3);
   assert.equal(move(13, "End", 10, 25), 24);
   assert.equal(move(13, "x", 10, 25), 13);
+});
+
+test("the place of a tile is where the arrow keys lead", () => {
+  const tiling = fit([1_800], { width: 1_040, height: 500 }, 2, 13);
+  const here = cell(tiling.columns + 3, tiling, 2);
+  const below = cell(move(tiling.columns + 3, "ArrowDown", tiling.columns, 1_800), tiling, 2);
+  const right = cell(move(tiling.columns + 3, "ArrowRight", tiling.columns, 1_800), tiling, 2);
+  assert.deepEqual(below, { x: here.x, y: here.y + tiling.height + 2 });
+  assert.deepEqual(right, { x: here.x + tiling.width + 2, y: here.y });
+  assert.deepEqual(cell(tiling.columns, tiling, 2), { x: 0, y: tiling.height + 2 });
+});
+
+test("a small tile's symbol can be told from its tile: alarm, acknowledged, silent", () => {
+  const sign = { look: "run", alert: "none", seen: false, bar: null } as const;
+  assert.equal(tone(sign), "--tile-mark");
+  assert.equal(tone({ ...sign, look: "limited" }), "--limited");
+  assert.equal(tone({ ...sign, alert: "provisional" }), "--tile-mark");
+  assert.equal(tone({ ...sign, alert: "critical" }), "--on-critical");
+  assert.equal(tone({ ...sign, alert: "warning", look: "outage" }), "--on-warning");
+  assert.equal(tone({ ...sign, alert: "critical", seen: true }), "--critical");
+  assert.equal(tone({ ...sign, alert: "warning", seen: true }), "--tile-text");
+  assert.equal(tone({ ...sign, alert: "critical", look: "stale" }), "--critical");
+  assert.equal(tone({ ...sign, alert: "warning", look: "stale" }), "--stale-text");
 });

@@ -88,14 +88,15 @@ export class Live {
       return detail || `the live stream answered ${response.status}`;
     }
     this.#handlers.opened();
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    const reader = response.body.getReader();
+    const decoder = new TextDecoder();
     const parser = new EventParser();
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return null;
       this.#heard = Date.now();
       this.#attempt = 0;
-      for (const { event, data } of parser.push(value)) {
+      for (const { event, data } of parser.push(decoder.decode(value, { stream: true }))) {
         if (this.#abort === abort) this.#handlers.event(event, JSON.parse(data));
       }
     }

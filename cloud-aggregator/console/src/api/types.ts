@@ -118,6 +118,8 @@ export interface TimelineItem {
 export interface Timeline {
   items: TimelineItem[];
   verdict: string;
+  /** `not_read`: the clock's lane does not know what the original bytes say. */
+  bytes: string;
 }
 
 export interface At {

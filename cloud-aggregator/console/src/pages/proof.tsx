@@ -11,7 +11,7 @@ import { RangePicker } from "../parts/range.tsx";
 import { count, plural } from "../pure/quantity.ts";
 import type { Range } from "../pure/range.ts";
 import { bounds, fromQuery, toQuery } from "../pure/range.ts";
-import { LANES, describe, verdictText, whyText } from "../pure/timeline.ts";
+import { LANES, describe, lasting, verdictText, whyText } from "../pure/timeline.ts";
 import { DAY, inZone, knownZone, offsetText, parseTyped, span, toMs, toRfc3339, utc } from "../pure/time.ts";
 import { sourceName, title, valueText } from "../pure/words.ts";
 import { farmOf, farms } from "../state/fleet.ts";
@@ -75,7 +75,7 @@ export function ProofPage({ id }: { id: string }): VNode {
           <p class="verdict" data-verdict={timeline.data.verdict}>
             {verdictText(timeline.data.verdict)}
           </p>
-          <Lanes items={timeline.data.items} from={from} to={to} zone={zone} select={(a, b) => setQuery(toQuery({ live: false, from: a, to: b }, query))} />
+          <Lanes timeline={timeline.data} from={from} to={to} zone={zone} select={(a, b) => setQuery(toQuery({ live: false, from: a, to: b }, query))} />
           <Events timeline={timeline.data} zone={zone} />
         </>
       )}
@@ -192,7 +192,7 @@ const EVENTS_MAX = 500;
 
 function Events({ timeline, zone }: { timeline: Timeline; zone: string | undefined }): VNode {
   const names = new Map(LANES.map((l) => [l.lane, l.name]));
-  const items = [...timeline.items].sort((a, b) => (toMs(a.from) ?? 0) - (toMs(b.from) ?? 0));
+  const items = lasting(timeline.items).sort((a, b) => (toMs(a.from) ?? 0) - (toMs(b.from) ?? 0));
   if (items.length === 0) return <Notice kind="empty">Nothing is known of this range.</Notice>;
   return (
     <section aria-labelledby="events">
@@ -223,7 +223,7 @@ function Events({ timeline, zone }: { timeline: Timeline; zone: string | undefin
                   <td>{names.get(i.lane) ?? i.lane}</td>
                   <td>{describe(i)}</td>
                   <td>{sourceName(i.source)}</td>
-                  <td class="wrap">{i.cause ?? ""}</td>
+                  <td class="wrap">{i.cause ? title(i.cause) : ""}</td>
                 </tr>
               );
             })}

@@ -20,7 +20,7 @@ import { commonGaps, provisionalFrom } from "../pure/series.ts";
 import { MINUTE, span, toMs, toRfc3339 } from "../pure/time.ts";
 import { LOOK_NAMES, fromTurbine, look, operating } from "../pure/wall.ts";
 import { hatched, lengthFor, provisional } from "../pure/windows.ts";
-import { iecName, sourceName, title } from "../pure/words.ts";
+import { iecName, sourceName, speech, title } from "../pure/words.ts";
 import { farmOf, farms } from "../state/fleet.ts";
 import { useLiveSeries, useValues } from "../state/live-series.ts";
 import { useResource } from "../state/resource.ts";
@@ -163,7 +163,7 @@ function Identity({ id, detail, range }: { id: string; detail: TurbineDetail | n
         <Fact name="Age of data">
           <span data-testid="age">{old === null ? "never seen" : span(old)}</span>
         </Fact>
-        <Fact name="Link">{down === null ? "up" : `down ${span(at - down)}${waiting === null ? "" : `, ~${bytes(waiting)} waiting (estimated)`}`}</Fact>
+        <Fact name="Link">{down === null ? speech(detail.fresh) : `down ${span(at - down)}${waiting === null ? "" : `, ~${bytes(waiting)} waiting (estimated)`}`}</Fact>
         <Fact name="Farm">{detail.farm ?? "none"}</Fact>
         <Fact name="Gateway">{detail.gateway}</Fact>
       </dl>
@@ -295,10 +295,12 @@ function Charts({ id, path, channels, range, alert, choose, remove }: ChartsProp
           />
         ),
       )}
-      <p class="muted small">
-        Drag across a chart to choose a range. Bands show minimum and maximum
-        {readings.data && readings.data.bucket_ms > 0 ? ` of ${span(readings.data.bucket_ms)}` : ""}; hatched is provisional, shaded has no data.
-      </p>
+      {drawn > 0 && (
+        <p class="muted small">
+          Drag across a chart to choose a range. Bands show minimum and maximum
+          {readings.data && readings.data.bucket_ms > 0 ? ` of ${span(readings.data.bucket_ms)}` : ""}; hatched is provisional, shaded has no data.
+        </p>
+      )}
     </section>
   );
 }

@@ -4,16 +4,18 @@ import { batch, effect, signal, useComputed, useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { AttentionMark, Choice, LookMark, Notice } from "../parts/basics.tsx";
-import type { Farm } from "../api/types.ts";
+import { get } from "../api/client.ts";
+import type { Farm, TurbineDetail } from "../api/types.ts";
 import { bytes, count, fixed, plural, power, share } from "../pure/quantity.ts";
 import { span, toMs } from "../pure/time.ts";
 import type { Attention, Filter, Look } from "../pure/wall.ts";
 import { LOOKS, LOOK_NAMES, age, attention, byId, look, operating, totals } from "../pure/wall.ts";
-import { sourceName, iecName } from "../pure/words.ts";
-import { farmOf, farms, loaded, revision, rows, turbineList, watchChanges } from "../state/fleet.ts";
+import { iecName, sourceName, speech } from "../pure/words.ts";
+import { farmOf, farms, loaded, revision, rows, watchChanges } from "../state/fleet.ts";
 import { proofHref, route, setQuery, turbineHref } from "../state/route.ts";
+import { useResource } from "../state/resource.ts";
 import { contact, live, now } from "../state/server.ts";
-import { recall, remember } from "../state/theme.ts";
+import { recall, remember, theme } from "../state/theme.ts";
 import { ATTENTION_NAMES } from "../wall/marks.ts";
 import type { Density, Sort } from "../wall/tiles.ts";
 import { Tiles } from "../wall/tiles.ts";
@@ -69,6 +71,10 @@ export function WallPage(): VNode {
         const next = options();
         tiles.set(next, now.peek());
         shown.value = tiles.count;
+      }),
+      effect(() => {
+        theme.value;
+        tiles.recolour();
       }),
       effect(() => {
         const at = now.value;
@@ -222,10 +228,27 @@ function Summary(): VNode {
   );
 }
 
+/** A pointer that passes over tiles asks for nothing; what the live stream does not say is asked for this often. */
+const DWELL_MS = 250;
+const DETAIL_MS = 10_000;
+
+/** What the live stream does not say of a turbine: its link, and who set its setpoint. */
+function useDetail(id: string | null): TurbineDetail | null {
+  const dwelt = useSignal<string | null>(null);
+  useEffect(() => {
+    const timer = setTimeout(() => (dwelt.value = id), DWELL_MS);
+    return () => clearTimeout(timer);
+  }, [id]);
+  const asked = dwelt.value;
+  const detail = useResource(asked, (signal) => get<TurbineDetail>(`/turbines/${encodeURIComponent(asked ?? "")}`, {}, signal), { everyMs: DETAIL_MS, keep: false });
+  return detail.value.key === id ? detail.value.data : null;
+}
+
 /** The turbine that is pointed at or has the focus: a panel of fixed height. */
 function Chosen(): VNode {
   revision.value;
   const id = selected.value;
+  const item = useDetail(id);
   const row = id ? rows.get(id) : undefined;
   if (!row) {
     return (
@@ -238,7 +261,6 @@ function Chosen(): VNode {
   const old = age(row, now.value);
   const stale = row.fresh !== "live";
   const state = look(row);
-  const item = turbineList(row.id);
   const down = toMs(item?.link.down_since);
   const waiting = item?.link.waiting_bytes_estimate ?? null;
   return (
@@ -272,7 +294,11 @@ function Chosen(): VNode {
         {item?.setpoint_source ? `, setpoint by ${sourceName(item.setpoint_source)}` : ""}
       </p>
       <p class="line num">
-        {down !== null ? `Link down ${span(now.value - down)}${waiting === null ? "" : `, ~${bytes(waiting)} waiting at the gateway (estimated)`}` : "\u00a0"}
+        {down !== null
+          ? `Link down ${span(now.value - down)}${waiting === null ? "" : `, ~${bytes(waiting)} waiting at the gateway (estimated)`}`
+          : item
+            ? `Link: ${speech(item.fresh)}`
+            : "\u00a0"}
       </p>
       <p class="line">
         {row.open > 0 ? (

@@ -8,7 +8,7 @@ import { isOpen, shelvedNow } from "../pure/alerts.ts";
 import { measured } from "../pure/quantity.ts";
 import { HOUR, parseTyped, toRfc3339, utc } from "../pure/time.ts";
 import type { Attention } from "../pure/wall.ts";
-import { breach, operatingState, title } from "../pure/words.ts";
+import { breach, operatingState, recordsText, title } from "../pure/words.ts";
 import { now, serverNow } from "../state/server.ts";
 import { recall, remember } from "../state/theme.ts";
 import { AttentionMark, Dialog, When } from "./basics.tsx";
@@ -78,7 +78,7 @@ export function AlertCard({ alert, zone }: { alert: Alert; zone?: string | undef
         </div>
         <div class="fact">
           <dt>Records</dt>
-          <dd class="num">{alert.seqs.length === 0 ? "\u2013" : alert.seqs.map((s) => `${s.epoch.slice(0, 8)}: ${s.first}\u2013${s.last}`).join(", ")}</dd>
+          <dd class="num">{recordsText(alert.seqs)}</dd>
         </div>
       </dl>
       {(alert.detail || alert.cause) && <p class="line">{[alert.cause ? title(alert.cause) : "", alert.detail ?? ""].filter(Boolean).join(": ")}</p>}

@@ -89,7 +89,8 @@ export function Chart(props: ChartProps): VNode {
         ))}
         <li class="num key-time">{at === null ? "" : `${utc(at, true)} UTC`}</li>
       </ul>
-      <div class="plot" ref={box} data-points={props.series.reduce((n, s) => n + s.t.length, 0)} />
+      {/* Its place is reserved before it is drawn. */}
+      <div class="plot" ref={box} style={{ minHeight: `${props.height}px` }} data-points={props.series.reduce((n, s) => n + s.t.length, 0)} />
     </figure>
   );
 }

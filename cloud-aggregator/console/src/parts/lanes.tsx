@@ -3,14 +3,14 @@
 import { useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import type { TimelineItem } from "../api/types.ts";
-import { LANES, bars, ticks } from "../pure/timeline.ts";
+import type { Timeline } from "../api/types.ts";
+import { LANES, bars, lasting, noneText, ticks } from "../pure/timeline.ts";
 import type { Bar } from "../pure/timeline.ts";
 import { DAY, inZone, offsetText, span, toMs, utc } from "../pure/time.ts";
-import { sourceName } from "../pure/words.ts";
+import { sourceName, title } from "../pure/words.ts";
 
 interface Props {
-  items: readonly TimelineItem[];
+  timeline: Timeline;
   from: number;
   to: number;
   zone: string | undefined;
@@ -23,7 +23,7 @@ const TOP = 22;
 /** More bars than pixels help nobody. */
 const BARS_MAX = 1500;
 
-export function Lanes({ items, from, to, zone, select }: Props): VNode {
+export function Lanes({ timeline, from, to, zone, select }: Props): VNode {
   const box = useRef<HTMLDivElement>(null);
   const width = useSignal(1000);
   const said = useSignal("");
@@ -86,9 +86,9 @@ export function Lanes({ items, from, to, zone, select }: Props): VNode {
             Site ({offsetText(to, zone)})
           </text>
         )}
-        {LANES.map(({ lane, name, none }, row) => {
+        {LANES.map(({ lane, name }, row) => {
           const y = TOP + row * ROW;
-          const list = bars(items, lane, from, to).slice(0, BARS_MAX);
+          const list = bars(lasting(timeline.items), lane, from, to).slice(0, BARS_MAX);
           return (
             <g key={lane} class="lane" data-lane={lane}>
               <line class="rule" x1={0} x2={width.value} y1={y + ROW} y2={y + ROW} />
@@ -97,7 +97,7 @@ export function Lanes({ items, from, to, zone, select }: Props): VNode {
               </text>
               {list.length === 0 && (
                 <text class="none" x={NAME + 6} y={y + 17}>
-                  {none}
+                  {noneText(lane, timeline)}
                 </text>
               )}
               {list.map((bar, i) => (
@@ -120,7 +120,7 @@ function Piece({ bar, left, width, y, say }: { bar: Bar; left: number; width: nu
   const from = toMs(item.from) ?? 0;
   const to = toMs(item.to);
   const point = (item.lane === "alarm" || item.lane === "clock") && width < 5;
-  const words = [bar.text, `${utc(from, true)} UTC`, to === null ? "goes on" : `for ${span(to - from)}`, item.source && item.lane !== "setpoint" ? `source ${sourceName(item.source)}` : "", item.cause ? `cause ${item.cause}` : ""];
+  const words = [bar.text, `${utc(from, true)} UTC`, to === null ? "goes on" : `for ${span(to - from)}`, item.source && item.lane !== "setpoint" ? `source ${sourceName(item.source)}` : "", item.cause ? `cause ${title(item.cause)}` : ""];
   return (
     <g class="piece" data-tone={bar.tone} onPointerEnter={() => say(words.filter(Boolean).join(", "))}>
       {point ? <path d={`M${left} ${y + 4}l5 9-5 9-5-9z`} /> : <rect x={left} y={y + 4} width={Math.max(1.5, width - 0.5)} height={ROW - 8} />}

@@ -4,7 +4,7 @@ import type { VNode } from "preact";
 import { get } from "../api/client.ts";
 import type { Alert, Page, WindowRow } from "../api/types.ts";
 import { count, measured } from "../pure/quantity.ts";
-import { toMs, toRfc3339 } from "../pure/time.ts";
+import { span, toMs, toRfc3339 } from "../pure/time.ts";
 import { whyText } from "../pure/timeline.ts";
 import { LENGTHS } from "../pure/windows.ts";
 import { title } from "../pure/words.ts";
@@ -18,6 +18,7 @@ const VERDICTS: Readonly<Record<string, string>> = { exact: "Exact", recorded_lo
 
 export function AlertWindow({ alert, path, zone }: { alert: Alert; path: string; zone: string | undefined }): VNode | null {
   const start = toMs(alert.window?.start);
+  const end = toMs(alert.window?.end);
   const kind = alert.window?.kind ?? "";
   const known = start !== null && alert.channel !== null && LENGTHS.includes(kind);
   const key = known ? `${path}/windows ${alert.channel} ${kind} ${start}` : null;
@@ -38,7 +39,7 @@ export function AlertWindow({ alert, path, zone }: { alert: Alert; path: string;
       <h2>
         Window{" "}
         <span class="num muted">
-          <When time={alert.window?.start} zone={zone} /> to <When time={alert.window?.end} zone={zone} /> UTC, {kind}
+          <When time={alert.window?.start} zone={zone} /> UTC, {end === null ? kind : span(end - (start ?? end))}
         </span>
       </h2>
       <State of={answer} empty={rows.length === 0 && "Nothing was said of this window yet."} />
@@ -72,7 +73,7 @@ export function AlertWindow({ alert, path, zone }: { alert: Alert; path: string;
                   <td class="num">
                     <When time={row.log_time} zone={zone} millis />
                   </td>
-                  <td class="wrap">{row.missing.map(whyText).join("; ")}</td>
+                  <td class="wrap">{row.missing.length === 0 ? "nothing" : row.missing.map(whyText).join("; ")}</td>
                 </tr>
               ))}
             </tbody>

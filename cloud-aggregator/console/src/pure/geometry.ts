@@ -52,6 +52,11 @@ export function fit(groups: readonly number[], box: { width: number; height: num
   return tiling(most);
 }
 
+/** Upper left corner of the n-th tile (from 0) of a grid. */
+export function cell(place: number, tiling: Tiling, gap: number): { x: number; y: number } {
+  return { x: (place % tiling.columns) * (tiling.width + gap), y: Math.floor(place / tiling.columns) * (tiling.height + gap) };
+}
+
 /** The place that an arrow key leads to in a grid of `count` tiles. */
 export function move(from: number, key: string, columns: number, count: number): number {
   const to =

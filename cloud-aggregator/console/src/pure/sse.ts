@@ -8,26 +8,35 @@ export interface ServerEvent {
 /** Longest event that is kept; a fleet's full snapshot is some hundred kilobytes. */
 const EVENT_MAX = 16 * 1024 * 1024;
 
-/** Collects text and gives complete events. Comments (heartbeats) give none. */
+/**
+ * Collects text and gives complete events. Comments (heartbeats) give none. A torn line is kept in its pieces until its end
+ * comes: joining them with each piece would copy a large event many times.
+ */
 export class EventParser {
-  #rest = "";
+  #rest: string[] = [];
+  #restSize = 0;
   #event = "";
   #data: string[] = [];
   #size = 0;
 
   push(chunk: string): ServerEvent[] {
     const out: ServerEvent[] = [];
-    this.#rest += chunk;
-    if (this.#rest.length > EVENT_MAX) throw new Error(`a line of the live stream is longer than ${EVENT_MAX} characters`);
     let from = 0;
     for (;;) {
-      const end = this.#rest.indexOf("\n", from);
+      const end = chunk.indexOf("\n", from);
       if (end < 0) break;
-      const line = this.#rest.slice(from, this.#rest[end - 1] === "\r" && end > from ? end - 1 : end);
+      const piece = chunk.slice(from, end);
+      const line = this.#rest.length > 0 ? this.#rest.join("") + piece : piece;
+      this.#rest = [];
+      this.#restSize = 0;
       from = end + 1;
-      this.#line(line, out);
+      this.#line(line.endsWith("\r") ? line.slice(0, -1) : line, out);
     }
-    this.#rest = this.#rest.slice(from);
+    if (from < chunk.length) {
+      this.#rest.push(chunk.slice(from));
+      this.#restSize += chunk.length - from;
+      if (this.#restSize > EVENT_MAX) throw new Error(`a line of the live stream is longer than ${EVENT_MAX} characters`);
+    }
     return out;
   }
 

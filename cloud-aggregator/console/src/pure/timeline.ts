@@ -1,18 +1,31 @@
 // The lanes of the proof page, and verdicts in words. Pure.
 
-import type { Lane, TimelineItem } from "../api/types.ts";
+import type { Lane, Timeline, TimelineItem } from "../api/types.ts";
+import { measured } from "./quantity.ts";
 import { span, toMs } from "./time.ts";
 import { iecName, sourceName, title } from "./words.ts";
 
-/** In the order of the page; `none` is what an empty lane means. */
+/** In the order of the page; `none` is what an empty lane means, as far as {@link noneText} knows nothing better. */
 export const LANES: readonly { lane: Lane; name: string; none: string }[] = [
   { lane: "state", name: "Operating state", none: "nothing reported" },
   { lane: "setpoint", name: "Setpoint", none: "nothing reported" },
   { lane: "limit", name: "Derates, curtailments", none: "none" },
   { lane: "alarm", name: "Alarms, codes", none: "none" },
-  { lane: "clock", name: "Clock quality", none: "no deviation" },
+  { lane: "clock", name: "Clock quality", none: "as sent: no evidence against the clock" },
   { lane: "coverage", name: "Coverage", none: "no silence" },
 ];
+
+/** Without the setpoints that another one replaced at once: a value and its source are two readings of one moment. */
+export function lasting(items: readonly TimelineItem[]): TimelineItem[] {
+  return items.filter((i) => i.lane !== "setpoint" || i.to === null || i.to !== i.from);
+}
+
+/** What an empty lane means: that nothing was seen is worth as much as what was looked at. */
+export function noneText(lane: Lane, timeline: Pick<Timeline, "items" | "bytes">): string {
+  if (lane === "clock" && timeline.bytes === "not_read") return "not known: the original bytes were not read";
+  if (lane === "clock" && !timeline.items.some((i) => i.lane === "state" || i.lane === "setpoint")) return "nothing reported";
+  return LANES.find((l) => l.lane === lane)?.none ?? "";
+}
 
 export interface Bar {
   item: TimelineItem;
@@ -40,7 +53,7 @@ export function bars(items: readonly TimelineItem[], lane: Lane, from: number, t
 
 export function describe(item: TimelineItem): string {
   const unit = item.unit ? ` ${item.unit}` : "";
-  const value = item.value === null ? "" : `${Number.isInteger(item.value) ? item.value : item.value.toFixed(1)}${unit}`;
+  const value = item.value === null ? "" : Number.isInteger(item.value) ? `${item.value}${unit}` : measured(item.value, item.unit ?? "");
   switch (item.lane) {
     case "state":
       return item.name ? title(item.name) : iecName(item.code);
@@ -88,7 +101,7 @@ export function verdictText(verdict: string): string {
     case "provisional":
       return "Provisional: records are still missing or may still come.";
     case "incomplete":
-      return "Incomplete: records are missing. What is shown is what has arrived.";
+      return "Incomplete: records of this stretch are missing, or may still come. What is shown is what has arrived.";
     default:
       return title(verdict);
   }

@@ -1,6 +1,6 @@
 // Names of states, channels and alarms in words, the same on every page.
 
-import type { Alarm, Alert, ChannelValue } from "../api/types.ts";
+import type { Alarm, Alert, ChannelValue, Fresh } from "../api/types.ts";
 import { ABSENT, bytes, measured, plural } from "./quantity.ts";
 import { span, toMs } from "./time.ts";
 
@@ -43,6 +43,11 @@ export function sourceName(source: string | number | null | undefined): string {
   return known[code] ?? String(source).replace(/_/g, " ");
 }
 
+/** The link of a turbine that has not fallen silent. What is old and was old when it was recorded says nothing of a link. */
+export function speech(fresh: Fresh): string {
+  return fresh === "live" ? "up" : fresh === "stale" ? "only history so far" : "nothing heard yet";
+}
+
 /** A channel's value: a code's name where there is one, else the number with its unit. */
 export function valueText(value: Pick<ChannelValue, "channel" | "value" | "unit"> | undefined, states?: Record<string, string> | null): string {
   if (!value || value.value === null) return ABSENT;
@@ -51,6 +56,18 @@ export function valueText(value: Pick<ChannelValue, "channel" | "value" | "unit"
   if (value.channel === "iec_state") return iecName(value.value);
   if (value.channel.endsWith("setpoint_source")) return sourceName(value.value);
   return measured(value.value, value.unit);
+}
+
+/** Records by epoch: an epoch is named once, a single record is no range. */
+export function recordsText(seqs: Alert["seqs"]): string {
+  const ranges = new Map<string, string[]>();
+  for (const { epoch, first, last } of seqs) {
+    const list = ranges.get(epoch) ?? [];
+    list.push(first === last ? String(first) : `${first}\u2013${last}`);
+    ranges.set(epoch, list);
+  }
+  if (ranges.size === 0) return ABSENT;
+  return [...ranges].map(([epoch, list]) => `${epoch.slice(0, 8)}: ${list.join(", ")}`).join("; ");
 }
 
 export function operatingState(state: Alert["operating_state"]): string {

@@ -19,8 +19,8 @@ export const farms = signal<Farm[]>([]);
 export const alarms = signal<Alarm[]>([]);
 /** Turbines' lists were fetched at least once: an empty wall is an empty fleet. */
 export const loaded = signal(false);
-/** Links and names that the live stream does not carry. */
-const lists = new Map<string, Turbine>();
+/** What the live stream does not carry; it is as the fleet file was when the service started. */
+const places = new Map<string, { farm: string; gateway: string }>();
 
 const watchers = new Set<Set<string>>();
 
@@ -36,13 +36,10 @@ export function watchChanges(): { changed: Set<string>; stop: () => void } {
   };
 }
 
+/** A hidden tab only collects what changed; it draws once it is seen again. */
 function announce(ids: Iterable<string>): void {
   for (const id of ids) for (const watcher of watchers) watcher.add(id);
-  revision.value += 1;
-}
-
-export function turbineList(id: string): Turbine | undefined {
-  return lists.get(id);
+  if (document.visibilityState === "visible") revision.value += 1;
 }
 
 export function farmOf(id: string | null | undefined): Farm | undefined {
@@ -54,20 +51,24 @@ async function loadTurbines(): Promise<void> {
   const items = await all<Turbine>("/turbines", { sort: "id" }, FLEET_MAX);
   if (asked !== generation.peek() && asked !== 0) return;
   const at = serverNow();
-  lists.clear();
+  places.clear();
   const changed = new Set<string>();
   for (const item of items) {
-    lists.set(item.id, item);
+    places.set(item.id, { farm: item.farm ?? "", gateway: item.gateway });
     const row = rows.get(item.id);
     if (!row || liveRefused.peek() !== null) rows.set(item.id, fromTurbine(item, at));
-    else {
-      row.farm = item.farm ?? "";
-      row.gateway = item.gateway;
-    }
+    else settle(row);
     changed.add(item.id);
   }
   loaded.value = true;
   announce(changed);
+}
+
+/** Gives a row its farm and gateway, if they are known. */
+function settle(row: Row): boolean {
+  const place = places.get(row.id);
+  if (place) Object.assign(row, place);
+  return place !== undefined;
 }
 
 function onWall(event: WallEvent): void {
@@ -75,12 +76,7 @@ function onWall(event: WallEvent): void {
   let unknown = false;
   for (const id of changed) {
     const row = rows.get(id);
-    const item = lists.get(id);
-    if (!row) continue;
-    if (item) {
-      row.farm = item.farm ?? "";
-      row.gateway = item.gateway;
-    } else if (loaded.peek()) unknown = true;
+    if (row && !settle(row) && loaded.peek()) unknown = true;
   }
   if (unknown) void loadTurbines().catch(() => undefined);
   announce(changed);
@@ -95,12 +91,10 @@ async function poll(): Promise<void> {
 
 export function start(): void {
   onEvent<WallEvent>("wall", onWall);
-  let polls = 0;
   const tick = (): void => {
-    polls += 1;
     void poll().catch(() => undefined);
-    // Links change slowly; without a live stream the list is all there is.
-    if (liveRefused.peek() !== null || polls % 6 === 0) void loadTurbines().catch(() => undefined);
+    // Without a live stream the list is all there is.
+    if (liveRefused.peek() !== null) void loadTurbines().catch(() => undefined);
   };
   generation.subscribe(() => {
     void poll().catch(() => undefined);
@@ -109,6 +103,9 @@ export function start(): void {
   setInterval(() => {
     if (document.visibilityState === "visible") tick();
   }, POLL_MS);
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") revision.value += 1;
+  });
   now.subscribe((at) => {
     if (contact.peek() !== "down") return;
     const changed = new Set<string>();

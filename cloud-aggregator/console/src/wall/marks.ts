@@ -1,6 +1,10 @@
-// The symbols: state and alert are told by shape, colour only adds to it. Each is one path in a 16 by 16 box.
+// The symbols: state and alert are told by shape, colour only adds to it. Each is one path in a box of MARK_BOX by
+// MARK_BOX.
 
 import type { Attention, Look } from "../pure/wall.ts";
+
+/** Side of the box that a symbol is drawn in. */
+export const MARK_BOX = 16;
 
 const RING = "M8 2.5a5.5 5.5 0 1 0 .01 0zM8 4.3a3.7 3.7 0 1 1-.01 0z";
 

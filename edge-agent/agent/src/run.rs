@@ -15,11 +15,12 @@ use windlass_edge_core::{
     SourceId, SourceKind as CoreSourceKind, SourceSettings, Threshold, TurbineSettings,
     UplinkSettings,
 };
+use windlass_shared::id::BootId;
 use windlass_shared::time::MonoTime;
 use windlass_shared::wire;
 
 use crate::books::Books;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::deadletter::DeadLetter;
 use crate::disk::{Disk, DiskAnswer, DiskError, DiskRequest};
@@ -98,7 +99,7 @@ enum Flow {
 
 /// Runs until a signal; everything is committed when it returns `Ok`.
 pub async fn run(config: Config) -> Result<(), RunError> {
-    let clock = Clock::start();
+    let clock = Clock;
     let (outbox, recovered, report) = Outbox::open(&config.outbox.path, clock.now().wall.0)?;
     log_opened(&config.outbox.path, &report);
     let listener = socket::listen(&config.status_socket)?;
@@ -110,10 +111,14 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             asked_in,
         )));
     }
-    let seed = random_seed()?;
+    let seed: [u8; 32] = random()?;
+    let boot = match clock::boot_id() {
+        Some(boot) => boot,
+        None => BootId(random()?),
+    };
     let (links_in, links) = mpsc::channel(LINK_EVENTS_MAX);
     let agent = Agent {
-        core: AgentCore::new(core_settings(&config), seed),
+        core: AgentCore::new(core_settings(&config, boot), seed),
         uplink: Uplink::new(config.gateway.clone(), config.uplink.clone(), links_in),
         sources: Sources::start(&config, clock, &recovered.positions),
         books: Books::new(&config, clock.now()),
@@ -357,21 +362,22 @@ fn log_opened(path: &std::path::Path, report: &OpenReport) {
     }
 }
 
-fn random_seed() -> Result<[u8; 32], RunError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| RunError::System {
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| RunError::System {
         what: "the system gives no random numbers",
         source: std::io::Error::other(e.to_string()),
     })?;
-    Ok(seed)
+    Ok(bytes)
 }
 
 /// The configuration in the core's words.
-fn core_settings(config: &Config) -> Settings {
+fn core_settings(config: &Config, boot: BootId) -> Settings {
     let second = 1_000_000_u64;
     let uplink = &config.uplink;
     Settings {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot,
         turbines: config
             .turbines
             .iter()
@@ -400,6 +406,7 @@ fn core_settings(config: &Config) -> Settings {
             ..DiskSettings::default()
         },
         uplink: UplinkSettings {
+            needs_clock: uplink.tls.is_some(),
             budget_bytes_per_s: uplink.budget_bytes_per_s,
             burst_bytes: uplink.budget_bytes_per_s.max(BURST_MIN_BYTES),
             slots_max: usize::from(uplink.inflight_max).min(64),

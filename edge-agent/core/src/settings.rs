@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use windlass_shared::catalogue::Catalogue;
-use windlass_shared::id::{ChannelId, GatewayId, TurbineId};
+use windlass_shared::id::{BootId, ChannelId, GatewayId, TurbineId};
 use windlass_shared::time::SECOND_US;
 
 use crate::input::SourceId;
@@ -15,6 +15,8 @@ pub struct Settings {
     pub gateway: GatewayId,
     /// Written into every `Open`.
     pub agent_version: String,
+    /// Which boot of the system this is: what waits for a clock can be placed in the boot that recorded it.
+    pub boot: BootId,
     /// The turbines that we serve.
     pub turbines: Vec<TurbineSettings>,
     /// Where readings come from.
@@ -33,6 +35,7 @@ impl Settings {
         Self {
             gateway,
             agent_version: env!("CARGO_PKG_VERSION").into(),
+            boot: BootId::default(),
             turbines: Vec::new(),
             sources: Vec::new(),
             recording: RecordingSettings::default(),
@@ -122,6 +125,10 @@ pub struct RecordingSettings {
     pub seal_every_us: u64,
     /// Most ranges in one Gap record.
     pub gap_ranges_max: usize,
+    /// Rows of a journal that one commit places.
+    pub place_rows_max: usize,
+    /// Bytes of them.
+    pub place_bytes_max: u64,
 }
 
 impl Default for RecordingSettings {
@@ -143,6 +150,8 @@ impl Default for RecordingSettings {
             seal_every_records: 512,
             seal_every_us: 60 * second,
             gap_ranges_max: 256,
+            place_rows_max: 256,
+            place_bytes_max: 256 * 1024,
         }
     }
 }
@@ -191,6 +200,8 @@ impl DiskSettings {
 /// Link and lanes.
 #[derive(Clone, Debug)]
 pub struct UplinkSettings {
+    /// Do not connect while the clock is not set: no certificate would be valid.
+    pub needs_clock: bool,
     /// Bytes a second that may go up, both lanes together.
     pub budget_bytes_per_s: u64,
     /// Bytes that may go at once after a pause.
@@ -235,6 +246,7 @@ impl Default for UplinkSettings {
     fn default() -> Self {
         let second = SECOND_US as u64;
         Self {
+            needs_clock: false,
             budget_bytes_per_s: 256 * 1024,
             burst_bytes: 256 * 1024,
             backlog_share_permille: 100,

@@ -16,6 +16,10 @@ fn every_reading_counts_once_or_its_loss_is_recorded() {
         total.failed[0].0
     );
     assert_eq!(total.held, 300);
+    assert!(
+        total.placed > 100_000 && total.untimed > 10_000,
+        "clocks were away: {total:?}"
+    );
     assert_eq!(
         total.missing(),
         [],

@@ -208,6 +208,7 @@ fn reason(reason: Option<LossReason>) -> &'static str {
         Some(LossReason::Corrupt) => "corrupt",
         Some(LossReason::NeverHeld) => "never_held",
         Some(LossReason::Refused) => "refused",
+        Some(LossReason::Untimed) => "untimed",
         None => "unknown",
     }
 }

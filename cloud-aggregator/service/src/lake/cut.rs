@@ -8,7 +8,7 @@ use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::task::LogInput;
 use windlass_cloud_core::topic::Topic;
 use windlass_shared::id::TurbineId;
-use windlass_shared::record::Body;
+use windlass_shared::record::{Body, Untimed};
 use windlass_shared::time::LogTime;
 
 use super::LakeError;
@@ -142,7 +142,7 @@ impl CutBuilder {
                 let taken = self.dedupe.take(fleet, skew_max_us, input, log_time);
                 t.evidence.add(input, log_time, &taken);
                 if let Taken::Fresh { record, .. } = &taken
-                    && let Body::Batch(batch) = &record.body
+                    && let Body::Batch(batch) | Body::Untimed(Untimed { batch, .. }) = &record.body
                 {
                     let id = &record.header.id;
                     let farm = farm_of(fleet, &id.turbine);
@@ -154,8 +154,11 @@ impl CutBuilder {
                         log_time,
                         offset: input.offset,
                     };
-                    t.readings
-                        .add(&origin, fleet.catalogue(batch.catalogue), batch);
+                    let catalogue = fleet.catalogue(batch.catalogue);
+                    match &record.body {
+                        Body::Untimed(u) => t.readings.add_untimed(&origin, catalogue, u),
+                        _ => t.readings.add(&origin, catalogue, batch),
+                    }
                 }
             }
             Content::Derived(derived) => {

@@ -168,6 +168,7 @@ fn body_kind(body: &Body) -> &'static str {
         Body::Open(_) => "open",
         Body::Gap(_) => "gap",
         Body::Seal(_) => "seal",
+        Body::Untimed(_) => "untimed",
     }
 }
 
@@ -175,6 +176,11 @@ fn known(record: &Record, hash: RecordHash) -> Known {
     let header = &record.header;
     let (class, rate_group, readings) = match &record.body {
         Body::Batch(b) => (Some(b.class), Some(b.rate_group), Some(b.raw.len() as u32)),
+        Body::Untimed(u) => (
+            Some(u.batch.class),
+            Some(u.batch.rate_group),
+            Some(u.batch.raw.len() as u32),
+        ),
         Body::Gap(g) => (Some(g.class), None, None),
         Body::Open(_) | Body::Seal(_) => (None, None, None),
     };

@@ -1,9 +1,10 @@
-//! The tables `readings` and `late`: one row for each reading.
+//! The tables `readings`, `late` and `untimed`: one row for each reading.
 //!
 //! Invariants: a row's identity is (turbine, epoch, seq, index), and it stands once in `readings`, whatever was resent;
 //! rows are sorted by (turbine, channel, event time, identity), so that the same cut gives the same bytes.
 
 mod columns;
+mod untimed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Schema};
 use windlass_shared::catalogue::{Catalogue, CatalogueHash, Channel};
-use windlass_shared::id::{ChannelId, Epoch, Seq, TurbineId};
+use windlass_shared::id::{BootId, ChannelId, Epoch, Seq, TurbineId};
 use windlass_shared::record::{Batch, Block, Quality};
 use windlass_shared::time::LogTime;
 
@@ -92,6 +93,8 @@ pub struct Readings {
     rows: Vec<Row>,
     /// Rows again that are marked late, with log time and offset of their record.
     late: Vec<(Row, LogTime, u64)>,
+    /// Rows without an event time; theirs counts from the boot that stands beside.
+    untimed: Vec<(Row, BootId, LogTime, u64)>,
 }
 
 /// Where a batch of readings comes from.
@@ -120,6 +123,7 @@ impl Default for Readings {
             farms: BTreeMap::new(),
             rows: Vec::new(),
             late: Vec::new(),
+            untimed: Vec::new(),
         }
     }
 }
@@ -127,16 +131,32 @@ impl Default for Readings {
 impl Readings {
     /// How many so far.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.len() + self.untimed.len()
     }
 
     /// None so far?
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.rows.is_empty() && self.untimed.is_empty()
     }
 
     /// Takes the readings of a batch. Without its catalogue the rows have neither name nor value, but all the rest.
     pub fn add(&mut self, from: &Origin, catalogue: Option<&Arc<Catalogue>>, batch: &Batch) {
+        let start = self.rows.len();
+        let mut rows = std::mem::take(&mut self.rows);
+        self.decode(from, catalogue, batch, &mut rows);
+        let again = rows[start..].iter().filter(|r| r.late);
+        self.late
+            .extend(again.map(|r| (*r, from.log_time, from.offset)));
+        self.rows = rows;
+    }
+
+    fn decode(
+        &mut self,
+        from: &Origin,
+        catalogue: Option<&Arc<Catalogue>>,
+        batch: &Batch,
+        rows: &mut Vec<Row>,
+    ) {
         let turbine = self.turbines.of(from.turbine);
         let epoch = self.epochs.of(&from.epoch);
         let hash = self.catalogues.of(&batch.catalogue);
@@ -148,10 +168,10 @@ impl Readings {
             .or_insert_with(|| from.farm.to_owned());
         for block in &batch.blocks {
             for (c, column) in block.columns.iter().enumerate() {
-                let start = self.rows.len();
+                let start = rows.len();
                 for (i, time) in block.times.iter().enumerate() {
                     let index = column.at + i as u32;
-                    self.rows.push(Row {
+                    rows.push(Row {
                         time: time.0,
                         raw: batch.raw[index as usize],
                         seq: from.seq.0,
@@ -166,20 +186,16 @@ impl Readings {
                         suspect: block.flags.suspect,
                     });
                 }
-                mark_quality(&mut self.rows[start..], block, c);
-                if block.flags.late {
-                    let again = self.rows[start..].iter();
-                    self.late
-                        .extend(again.map(|r| (*r, from.log_time, from.offset)));
-                }
+                mark_quality(&mut rows[start..], block, c);
             }
         }
     }
 
-    /// The files of `readings` and `late`, in the order of their paths.
+    /// The files of `readings`, `late` and `untimed`, in the order of their paths.
     pub fn files(&mut self, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
         let mut files = self.reading_files(file_name)?;
         files.extend(self.late_files(file_name)?);
+        files.extend(self.untimed_files(file_name)?);
         Ok(files)
     }
 
@@ -342,6 +358,8 @@ impl Readings {
 }
 
 const SORTED_BY: &[&str] = &["turbine", "channel_id", "time"];
+/// The same where the time counts from a boot.
+const SORTED_BY_BOOT: &[&str] = &["turbine", "channel_id", "since_boot_us"];
 
 const QUALITIES: [&str; 5] = ["good", "uncertain", "bad", "not_a_number", "out_of_range"];
 

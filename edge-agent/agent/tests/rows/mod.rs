@@ -142,6 +142,7 @@ pub fn nothing() -> CommitBatch {
         evictions: Vec::new(),
         levels: Vec::new(),
         rows: Vec::new(),
+        waiting: Vec::new(),
         positions: Vec::new(),
         clean_stop: false,
     }

@@ -20,7 +20,7 @@ use windlass_shared::time::{EventTime, MonoTime, SECOND_US, WallTime};
 use windlass_shared::wire::{self, Ack, AckLevel, Downlink};
 
 /// The wall time at which worlds begin.
-pub const BEGIN: i64 = 1_700_000_000 * SECOND_US;
+pub const BEGIN: i64 = 1_786_400_000 * SECOND_US;
 pub const SECOND: u64 = SECOND_US as u64;
 
 pub const POWER: ChannelId = ChannelId(1);
@@ -148,14 +148,20 @@ pub struct World {
 
 impl World {
     pub fn new(settings: Settings, seed: u8) -> Self {
+        let now = Now {
+            wall: WallTime(BEGIN),
+            mono: MonoTime(1_000),
+        };
+        Self::at(now, settings, seed)
+    }
+
+    /// A world whose clocks say so.
+    pub fn at(now: Now, settings: Settings, seed: u8) -> Self {
         let mut world = Self {
             core: AgentCore::new(settings.clone(), [seed; 32]),
             settings,
             store: MemoryStore::new(),
-            now: Now {
-                wall: WallTime(BEGIN),
-                mono: MonoTime(1_000),
-            },
+            now,
             cloud: Cloud::Acks,
             reachable: true,
             online: false,

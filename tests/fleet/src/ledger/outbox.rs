@@ -177,10 +177,10 @@ impl Witness {
     }
 }
 
-/// Acknowledgement level and bytes of every row.
+/// Acknowledgement level and bytes of every row that has its number.
 pub fn rows(path: &Path) -> Result<Vec<Row>> {
     reading(path, |connection| {
-        let mut query = connection.prepare("SELECT level, bytes FROM record")?;
+        let mut query = connection.prepare("SELECT level, bytes FROM record WHERE level >= 10")?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     })
@@ -190,7 +190,8 @@ pub fn rows(path: &Path) -> Result<Vec<Row>> {
 pub fn rows_after(path: &Path, last: i64) -> Result<(Vec<Row>, i64)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    let mut query = connection.prepare("SELECT id, level, bytes FROM record WHERE id > ?1")?;
+    let mut query =
+        connection.prepare("SELECT id, level, bytes FROM record WHERE id > ?1 AND level >= 10")?;
     let mut newest = last;
     let mut found = Vec::new();
     let mut rows = query.query([last])?;
@@ -235,7 +236,10 @@ fn rows_inside(process: u32, path: &Path) -> Result<Vec<Row>> {
 fn epochs(path: &Path) -> Result<Vec<((TurbineId, Epoch), Seq)>> {
     let found: Vec<(String, Vec<u8>, i64)> = reading(path, |connection| {
         let mut query = connection
-            .prepare("SELECT turbine, epoch, last_seq FROM epoch WHERE last_seq IS NOT NULL")?;
+            .prepare(
+                "SELECT turbine, epoch, last_seq FROM epoch WHERE last_seq IS NOT NULL
+                 AND NOT EXISTS (SELECT 1 FROM record WHERE id >= key << 40 AND id < (key + 1) << 40 AND level < 10)",
+            )?;
         let rows = query.query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
         rows.collect()
     })?;

@@ -86,6 +86,10 @@ pub struct Ledger {
     pub gaps: BTreeSet<RecordId>,
     /// Turbines that gave a seq to readings that have no record.
     pub holes: BTreeSet<TurbineId>,
+    /// Epochs that began on an empty disk before the end of what the turbine had told by then: nobody linked the two.
+    back: BTreeSet<(TurbineId, Epoch)>,
+    /// Greatest ceiling of each turbine so far.
+    latest: BTreeMap<TurbineId, EventTime>,
     /// Batches with an on-time reading in a minute, by turbine and minute.
     minutes: BTreeMap<(TurbineId, EventTime), BTreeSet<RecordId>>,
 }
@@ -213,6 +217,14 @@ impl Ledger {
                 }
             }
         }
+        let latest = self.latest.entry(id.turbine.clone()).or_default();
+        if let Body::Open(open) = &record.body
+            && open.predecessor.is_none()
+            && *latest >= open.not_before
+        {
+            self.back.insert((id.turbine.clone(), id.epoch));
+        }
+        *latest = record.header.stamps.ceiling.max(*latest);
         if let Body::Batch(batch) = &record.body {
             for t in on_time(batch) {
                 self.minutes
@@ -255,9 +267,10 @@ impl Ledger {
             epoch,
             seq: Seq::FIRST,
         };
-        self.entries
-            .get(&open)
-            .is_some_and(|e| match &e.record.body {
+        let unlinked = self.back.contains(&(turbine.clone(), epoch));
+        let told = self.entries.get(&open);
+        unlinked
+            || told.is_some_and(|e| match &e.record.body {
                 Body::Open(o) => o
                     .predecessor
                     .as_ref()

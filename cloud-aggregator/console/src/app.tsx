@@ -85,7 +85,7 @@ function Header(): VNode {
       </a>
       <nav aria-label="Pages">
         {link("/", "Wall")}
-        {link("/alerts", "Alerts", open > 0 ? <span class="badge num">{count(open)}</span> : null)}
+        {link("/alerts", "Alerts", <span class={open > 0 ? "badge num" : "badge num none"}>{open > 0 ? count(open) : ""}</span>)}
         {link("/platform", "Platform")}
       </nav>
       <Search />

@@ -6,7 +6,18 @@ import { delimiter, join } from "node:path";
 import { chromium } from "playwright-core";
 import { BOUND_MS } from "./stage.mjs";
 
-function browserPath() {
+export const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export function browserPath() {
   const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
   for (const dir of (process.env.PATH ?? "").split(delimiter)) {
     for (const name of names) if (existsSync(join(dir, name))) return join(dir, name);
@@ -21,16 +32,7 @@ export class Browser {
       executablePath: browserPath(),
       headless: true,
       viewport: { width: 1366, height: 768 },
-      args: [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-      ],
+      args: FLAGS,
     });
     context.setDefaultTimeout(BOUND_MS);
     return new Browser(context, profile);

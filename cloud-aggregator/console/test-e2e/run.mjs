@@ -5,4 +5,4 @@ import { fileURLToPath } from "node:url";
 import { report } from "../test/report.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
-process.exitCode = (await report([join(here, "console.test.mjs")])) ? 0 : 1;
+process.exitCode = (await report(["console.test.mjs", "conditions.test.mjs"].map((name) => join(here, name)))) ? 0 : 1;

@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 export const BOUND_MS = 120_000;
 
 const REPOSITORY = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
-const PROFILE = join(REPOSITORY, "hardware/profiles/onshore-3mw.toml");
+export const PROFILE = join(REPOSITORY, "hardware/profiles/onshore-3mw.toml");
 /** A turbine is shown as silent after so many seconds: a test waits for it. */
 const STALE_AFTER_S = 8;
 
@@ -33,7 +33,7 @@ export class Stage {
   static async open() {
     const bin = process.env.WINDLASS_BIN;
     if (!bin) throw new Error("WINDLASS_BIN: expected the folder of the built programs; `cargo xtask test` sets it");
-    const stage = new Stage(bin, mkdtempSync(join(tmpdir(), "windlass-console-")));
+    const stage = new this(bin, mkdtempSync(join(tmpdir(), "windlass-console-")));
     try {
       await stage.prepare();
       await stage.startCloud();
@@ -64,13 +64,7 @@ export class Stage {
     }
     for (const g of GATEWAYS) fleet += `\n[[gateway]]\nid = "${g.id}"\nfarm = "${g.farm}"\nturbines = [${list(g.turbines)}]\n`;
     writeFileSync(join(this.root, "cloud/fleet.toml"), fleet);
-    writeFileSync(join(this.root, "cloud/detectors.toml"), readFileSync(join(REPOSITORY, "cloud-aggregator/detectors.example.toml")));
-    writeFileSync(
-      join(this.root, "cloud/windlass-cloud.toml"),
-      `[data]\ndir = "data"\n\n[fleet]\nfile = "fleet.toml"\n\n[log]\npartitions = 2\n\n[broker]\nlisten = "127.0.0.1:${broker}"\n
-[process]\nsettle_wait_s = 5\nresend_wait_s = 10\nsnapshot_every_s = 5\ndetectors = "detectors.toml"\n\n[lake]\ncut_every_s = 5\n
-[http]\nlisten = "127.0.0.1:${metrics}"\n\n[console]\nlisten = "127.0.0.1:${console_}"\nstale_after_s = ${STALE_AFTER_S}\n`,
-    );
+    this.writeCloud({ broker, metrics, console: console_, stale: STALE_AFTER_S });
     for (const g of GATEWAYS) {
       mkdirSync(join(this.root, g.id, "disk"), { recursive: true });
       let text = `[gateway]\nid = "${g.id}"\n`;
@@ -84,12 +78,25 @@ export class Stage {
     }
   }
 
-  start(name, program) {
+  /** The aggregator's settings; its fleet file lies beside them. */
+  writeCloud({ broker, metrics, console: console_, stale, external = false }) {
+    const own = `[broker]\nlisten = "127.0.0.1:${broker}"`;
+    const other = `[mqtt]\nurl = "mqtt://127.0.0.1:${broker}"\nclient_id = "ingest"`;
+    writeFileSync(join(this.root, "cloud/detectors.toml"), readFileSync(join(REPOSITORY, "cloud-aggregator/detectors.example.toml")));
+    writeFileSync(
+      join(this.root, "cloud/windlass-cloud.toml"),
+      `[data]\ndir = "data"\n\n[fleet]\nfile = "fleet.toml"\n\n[log]\npartitions = 2\n\n${external ? other : own}\n
+[process]\nsettle_wait_s = 5\nresend_wait_s = 10\nsnapshot_every_s = 5\ndetectors = "detectors.toml"\n\n[lake]\ncut_every_s = 5\n
+[http]\nlisten = "127.0.0.1:${metrics}"\n\n[console]\nlisten = "127.0.0.1:${console_}"\nstale_after_s = ${stale}\n`,
+    );
+  }
+
+  start(name, program, args = ["run", "--config", join(this.root, name, `${program}.toml`)]) {
     const dir = join(this.root, name);
     const log = createWriteStream(join(dir, "log"), { flags: "a" });
-    // Tied to this process: it dies with it.
-    const args = ["--pdeathsig", "KILL", "--", join(this.bin, program), "run", "--config", join(dir, `${program}.toml`)];
-    const child = spawn("setpriv", args, { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
+    // Tied to this process: it dies with it. A name is one of ours, a path one of the machine's.
+    const path = program.startsWith("/") ? program : join(this.bin, program);
+    const child = spawn("setpriv", ["--pdeathsig", "KILL", "--", path, ...args], { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
     child.stdout.pipe(log);
     child.stderr.pipe(log);
     child.ended = new Promise((done) => child.once("exit", (code, signal) => done(signal ?? code)));
@@ -143,6 +150,16 @@ export class Stage {
     return response.json();
   }
 
+  async post(path, body) {
+    const response = await fetch(`${this.url}/api/v1${path}`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
+  }
+
+  /** A way to the console that can be cut. */
+  async consoleLink() {
+    return Link.open(Number(new URL(this.url).port));
+  }
+
   async close() {
     for (const name of [...this.processes.keys()]) await this.kill(name);
     for (const link of this.links.values()) link.close();
@@ -161,7 +178,7 @@ export async function until(what, ask, more = () => "") {
   }
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
   const { port } = server.address();

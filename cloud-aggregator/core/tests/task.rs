@@ -435,7 +435,7 @@ fn a_snapshot_that_is_damaged_or_of_another_layout_is_not_taken() {
         e,
         RestoreError::Layout {
             found: 99,
-            expected: 2
+            expected: 3
         }
     );
 }

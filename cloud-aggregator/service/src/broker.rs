@@ -1,33 +1,26 @@
-//! The embedded MQTT broker: rumqttd in this process, for one machine.
+//! The embedded MQTT broker, for one machine: MQTT 3.1.1, QoS 0 and 1, on loopback.
 //!
-//! It keeps nothing on disk, knows no access rules, and drops what a lagging subscriber has not read when its memory is
-//! full; end-to-end acknowledgements make up for the last of these. Invariant: it listens on loopback and nowhere else.
+//! It keeps nothing on disk and no session, knows no access rules, no retained messages and no wills; what it is asked to
+//! publish with QoS 2 ends the connection. Invariants: it listens on loopback and nowhere else; its memory is bounded by the
+//! limits below, however many topics there ever were; a publish that ingest has no room for is not acknowledged and not
+//! dropped, its gateway waits; only what nobody has subscribed to (ingest is away) and what a lagging gateway does not read is
+//! dropped, and end-to-end acknowledgements make up for that.
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+mod connection;
+mod router;
 
-use rumqttd::{Broker, Config, ConnectionSettings, RouterConfig, SegmentConfig, ServerSettings};
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+
+use connection::Connection;
+use router::Router;
 
 /// Largest MQTT payload, bytes: a record is at most 200 KiB.
 pub const PAYLOAD_BYTES_MAX: usize = 256 * 1024;
-/// Connections at once: hundreds of agents, twice over while they reconnect.
-pub const CONNECTIONS_MAX: usize = 2_048;
-/// Publishes a client may have unacknowledged.
-const INFLIGHT_MAX: usize = 500;
-/// Time for a client's first packet, ms.
-const CONNECT_TIMEOUT_MS: u16 = 10_000;
-/// Memory of the uplink before the oldest unread message is dropped: 16 segments of 4 MiB, minutes of a small fleet.
-const UP_SEGMENT_BYTES: usize = 4 * 1024 * 1024;
-const UP_SEGMENTS: usize = 16;
-/// The same for the downlink of one gateway, which is mostly acknowledgements; it is kept for each gateway.
-const DOWN_SEGMENT_BYTES: usize = 128 * 1024;
-const DOWN_SEGMENTS: usize = 2;
-/// How often, and how far apart, the new broker is looked for.
-const START_TRIES_MAX: u32 = 500;
-const START_TRY_DELAY: Duration = Duration::from_millis(10);
-/// Packets taken from a subscription at a time.
-const OUTGOING_PACKETS_MAX: u64 = 200;
+/// Connections at once: thousands of gateways, twice over while they reconnect.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Files that the process needs besides.
+const OTHER_FILES: u64 = 512;
 
 /// Why there is no broker. Fatal.
 #[derive(Debug, thiserror::Error)]
@@ -65,103 +58,83 @@ pub fn check_listen(listen: SocketAddr) -> Result<(), BrokerError> {
     }
 }
 
-/// Starts the broker on a thread of its own; `ended` is called if it ever ends. It cannot be stopped: it ends with the
-/// process.
+/// Starts the broker on a thread of its own; it listens when this returns. `ended` is called if it ever ends: it cannot be
+/// stopped, it ends with the process.
 pub fn start(
     listen: SocketAddr,
     ended: impl FnOnce(BrokerError) + Send + 'static,
 ) -> Result<(), BrokerError> {
     check_listen(listen)?;
-    // rumqttd only logs that it cannot listen: find out before
-    drop(TcpListener::bind(listen).map_err(|source| BrokerError::Listen { listen, source })?);
-    let mut broker = Broker::new(config(listen));
+    allow_files();
+    let cannot_listen = |source| BrokerError::Listen { listen, source };
+    let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
+    listener.set_nonblocking(true).map_err(cannot_listen)?;
     std::thread::Builder::new()
         .name("broker".into())
-        .spawn(move || {
-            let why = match broker.start() {
-                Ok(()) => "its server thread is gone".to_owned(),
-                Err(e) => e.to_string(),
-            };
-            ended(BrokerError::Ended(why));
-        })
-        .map_err(BrokerError::Thread)?;
-    wait_until_listening(listen)
+        .spawn(move || ended(BrokerError::Ended(run(listener).to_string())))
+        .map(drop)
+        .map_err(BrokerError::Thread)
 }
 
-/// The thread listens a moment later; clients that start before that would only complain.
-fn wait_until_listening(listen: SocketAddr) -> Result<(), BrokerError> {
-    let mut tries = 0;
-    loop {
-        match TcpStream::connect_timeout(&listen, START_TRY_DELAY) {
-            Ok(_) => return Ok(()),
-            Err(source) if tries == START_TRIES_MAX => {
-                return Err(BrokerError::Listen { listen, source });
-            }
-            Err(_) => tries += 1,
+/// A file for each connection; where the system allows fewer, connections beyond are refused by it.
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = CONNECTIONS_MAX as u64 + OTHER_FILES;
+    let possible = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    if limit.current.is_some_and(|current| current < possible) {
+        let raised = Rlimit {
+            current: Some(possible),
+            maximum: limit.maximum,
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, possible, "cannot raise the limit of open files");
         }
-        std::thread::park_timeout(START_TRY_DELAY);
     }
 }
 
-fn config(listen: SocketAddr) -> Config {
-    let connections = ConnectionSettings {
-        connection_timeout_ms: CONNECT_TIMEOUT_MS,
-        max_payload_size: PAYLOAD_BYTES_MAX,
-        max_inflight_count: INFLIGHT_MAX,
-        auth: None,
-        external_auth: None,
-        dynamic_filters: true,
+/// Everything on the calling thread; returns with the error that ends it.
+fn run(listener: TcpListener) -> std::io::Error {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return error,
     };
-    let server = ServerSettings {
-        name: "windlass".into(),
-        listen,
-        tls: None,
-        next_connection_delay_ms: 1,
-        connections,
-    };
-    let down = SegmentConfig {
-        max_segment_size: DOWN_SEGMENT_BYTES,
-        max_segment_count: DOWN_SEGMENTS,
-    };
-    let router = RouterConfig {
-        max_connections: CONNECTIONS_MAX,
-        max_outgoing_packet_count: OUTGOING_PACKETS_MAX,
-        max_segment_size: UP_SEGMENT_BYTES,
-        max_segment_count: UP_SEGMENTS,
-        custom_segment: Some(HashMap::from([("wl1/down/+".to_owned(), down)])),
-        ..RouterConfig::default()
-    };
-    Config {
-        router,
-        v4: Some(HashMap::from([("windlass".to_owned(), server)])),
-        ..Config::default()
+    let tasks = tokio::task::LocalSet::new();
+    let result = tasks.block_on(&runtime, async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        accept(&listener).await
+    });
+    match result {
+        Ok(never) => never,
+        Err(error) => error,
+    }
+}
+
+async fn accept(listener: &tokio::net::TcpListener) -> std::io::Result<std::io::Error> {
+    let router = Rc::new(Router::default());
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) if router.connections.get() < CONNECTIONS_MAX => {
+                // small packets, each of which somebody waits for
+                stream.set_nodelay(true)?;
+                let connection = Connection::new(Rc::clone(&router), stream);
+                tokio::task::spawn_local(connection.run());
+            }
+            Ok((stream, _)) => {
+                tracing::warn!(CONNECTIONS_MAX, "too many connections; one is refused");
+                drop(stream);
+            }
+            Err(error) => {
+                // too many open files, or a peer that was gone at once: others may still come
+                tracing::warn!(%error, "cannot take a connection");
+                connection::moment().await;
+            }
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_listens_on_loopback_only() {
-        for listen in ["0.0.0.0:1883", "192.0.2.1:1883", "[::]:1883"] {
-            let e = start(listen.parse().unwrap(), |_| ()).unwrap_err();
-            assert!(
-                e.to_string()
-                    .starts_with(&format!("broker.listen = \"{listen}\"")),
-                "{e}"
-            );
-            assert!(matches!(e, BrokerError::NotLoopback(_)));
-        }
-        check_listen("[::1]:1883".parse().unwrap()).unwrap();
-    }
-
-    #[test]
-    fn a_taken_port_is_named() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        let listen = taken.local_addr().unwrap();
-        let e = start(listen, |_| ()).unwrap_err();
-        assert!(e.to_string().contains(&listen.to_string()), "{e}");
-        assert!(matches!(e, BrokerError::Listen { .. }));
-    }
-}
+mod tests;

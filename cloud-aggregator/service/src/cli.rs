@@ -137,7 +137,7 @@ fn parse_role(name: &str) -> Result<Role, String> {
 /// Log lines go to stderr; `RUST_LOG` chooses which.
 pub fn start_logging(cli: &Cli) {
     let quiet = if matches!(cli.command, Command::Run { .. }) {
-        "info,rumqttd=error,rumqttc=error"
+        "info,rumqttc=error"
     } else {
         "warn"
     };

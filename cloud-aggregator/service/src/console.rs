@@ -22,9 +22,11 @@ mod poller;
 mod problem;
 mod proof;
 mod readings;
+mod refusals;
 pub mod server;
 mod timeline;
 mod turbines;
+mod windows;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +38,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, middleware};
 use tokio::sync::{Semaphore, watch};
-use utoipa::openapi::{Info, OpenApi, OpenApiBuilder};
+use utoipa::openapi::{Components, ComponentsBuilder, Info, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use windlass_cloud_core::fleet::Fleet;
@@ -184,10 +186,22 @@ async fn pipeline_health(State(api): State<Arc<Api>>) -> Json<pipeline::Pipeline
     Json(api.board().pipeline.clone())
 }
 
+/// What the description refers to by name and its macros do not collect.
+fn components() -> Components {
+    ComponentsBuilder::new()
+        .schema_from::<Problem>()
+        .schema_from::<alerts::StateFilter>()
+        .schema_from::<turbines::SortKey>()
+        .schema_from::<ask::Format>()
+        .schema_from::<windows::Length>()
+        .build()
+}
+
 /// Everything that the role answers, and the description of its API.
 pub fn router(api: Arc<Api>) -> (Router, OpenApi) {
     let description = OpenApiBuilder::new()
         .info(Info::new("Windlass", env!("CARGO_PKG_VERSION")))
+        .components(Some(components()))
         .build();
     let (routes, mut description) = OpenApiRouter::with_openapi(description)
         .nest(
@@ -198,6 +212,7 @@ pub fn router(api: Arc<Api>) -> (Router, OpenApi) {
                 .routes(routes!(turbines::turbine))
                 .routes(routes!(turbines::channels))
                 .routes(routes!(readings::readings))
+                .routes(routes!(windows::windows))
                 .routes(routes!(proof::coverage))
                 .routes(routes!(proof::at))
                 .routes(routes!(timeline::timeline))

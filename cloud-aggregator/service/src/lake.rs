@@ -13,10 +13,12 @@
 
 pub mod chain;
 pub mod cut;
+pub mod dead_row;
 pub mod derived;
 pub mod event;
 pub mod evidence;
 pub mod feature;
+pub mod feature_row;
 pub mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -27,12 +29,14 @@ pub mod reading;
 pub mod role;
 #[cfg(test)]
 mod running;
+pub mod spot;
 pub mod store;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod topics;
 pub mod verify;
+pub mod views;
 pub mod writer;
 
 use std::fmt;

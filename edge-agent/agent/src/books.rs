@@ -50,6 +50,7 @@ impl Books {
             let kind = match s.kind {
                 SourceKind::Simulator(_) => "simulator",
                 SourceKind::Csv(_) => "csv",
+                SourceKind::Push(_) => "push",
             };
             let doc = SourceDoc {
                 name: s.name.clone(),

@@ -163,6 +163,19 @@ pub enum SourceKind {
     Simulator(SimulatorSource),
     /// A file that is replayed.
     Csv(Box<CsvFile>),
+    /// A socket into which another program writes.
+    Push(PushSource),
+}
+
+/// `kind = "push"`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PushSource {
+    /// The socket.
+    pub path: PathBuf,
+    /// Which turbine it feeds.
+    pub turbine: TurbineId,
+    /// With which channels.
+    pub catalogue: Arc<Catalogue>,
 }
 
 /// `kind = "simulator"`.

@@ -422,6 +422,7 @@ fn core_settings(config: &Config, boot: BootId) -> Settings {
 fn source_settings(source: &config::Source) -> SourceSettings {
     let (kind, turbines) = match &source.kind {
         config::SourceKind::Simulator(s) => (CoreSourceKind::Live, vec![s.turbine.clone()]),
+        config::SourceKind::Push(s) => (CoreSourceKind::Live, vec![s.turbine.clone()]),
         config::SourceKind::Csv(file) => (
             CoreSourceKind::File {
                 hold_us: FILE_HOLD_US,

@@ -5,6 +5,7 @@
 //! ends alone, and says that it has ended, so that it holds no window back. A protocol is a further variant of [`Source`], with a task of its own.
 
 pub mod csv;
+pub mod push;
 pub mod simulator;
 
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub enum Source {
     Simulator(LiveSimulator),
     /// A file.
     Csv(Box<csv::Replay>),
+    /// A socket.
+    Push(push::Push),
 }
 
 /// The tasks of all sources and the two channels that they push into.
@@ -88,6 +91,7 @@ impl Sources {
             match Source::new(source, index, id, position) {
                 Source::Simulator(s) => tasks.push(tokio::spawn(s.run(clock, live_in.clone()))),
                 Source::Csv(s) => tasks.push(tokio::spawn(s.run(clock, files_in.clone()))),
+                Source::Push(s) => tasks.push(tokio::spawn(s.run(clock, live_in.clone()))),
             }
         }
         Self { live, files, tasks }
@@ -125,6 +129,13 @@ impl Source {
                 file: (**file).clone(),
                 position,
             })),
+            config::SourceKind::Push(s) => Self::Push(push::Push {
+                index,
+                id,
+                path: s.path.clone(),
+                turbine: s.turbine.clone(),
+                catalogue: Arc::clone(&s.catalogue),
+            }),
         }
     }
 }

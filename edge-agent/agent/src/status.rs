@@ -100,7 +100,7 @@ pub struct TurbineDoc {
 pub struct SourceDoc {
     /// Its name.
     pub name: String,
-    /// `simulator`, `csv`.
+    /// `simulator`, `csv`, `push`.
     pub kind: String,
     /// `running`, `ended`, or what is wrong.
     pub state: String,

@@ -8,6 +8,7 @@
 //! zone = "Europe/Berlin"
 //! profile = "onshore-3mw"
 //! turbines = 12                      # NORD01 to NORD12; prefix = "N" names them N01 to N12
+//! turbines_per_gateway = 4           # where real agents run
 //! layout = { columns = 4, spacing_m = 560, row_spacing_m = 700, bearing_deg = 250 }
 //! climate = { mean_wind_ms = 7.8, prevailing_deg = 240 }
 //! [[operation]]                      # curtailment, derate, service, stop, trip, icing, grid_fault
@@ -77,6 +78,8 @@ pub struct Farm {
     pub profile: String,
     /// Its turbines, in the order of the layout.
     pub turbines: Vec<TurbineId>,
+    /// How many of them share a gateway, in their order.
+    pub turbines_per_gateway: usize,
     /// Where each stands, metres east and north.
     pub positions: Vec<(f64, f64)>,
     /// Its weather.
@@ -290,20 +293,22 @@ pub enum DisturbanceKind {
     LinkSlow {
         /// Bytes a second.
         bytes_per_s: u64,
+        /// Added delay, milliseconds.
+        delay_ms: u64,
     },
     /// Some is lost, all is late.
     LinkLossy {
-        /// Percent of connections that break or messages that are lost.
+        /// Percent of what is sent at once that is lost on its way.
         loss_percent: f64,
         /// Added delay, milliseconds.
         delay_ms: u64,
     },
-    /// Messages come twice.
+    /// Records come a second time.
     Duplicates {
         /// How many, percent.
         percent: f64,
     },
-    /// Messages overtake each other.
+    /// Records overtake each other.
     Reordering {
         /// How many, percent.
         percent: f64,
@@ -312,13 +317,30 @@ pub enum DisturbanceKind {
     },
     /// The broker starts again.
     BrokerRestart,
-    /// The agent's process is killed.
+    /// The agent's process is killed; it starts again at the end, or at once.
     AgentKilled,
-    /// The gateway starts with a clock in 1970.
+    /// The gateway starts again with a clock in 1970, which is set at the end.
     Clock1970,
-    /// The gateway's clock jumps.
+    /// The gateway's clock jumps; it is right again at the end, if there is one.
     ClockStep {
         /// By so much, milliseconds; back when negative.
         by_ms: i64,
     },
+}
+
+impl DisturbanceKind {
+    /// As in scenario files and in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LinkCut => "link_cut",
+            Self::LinkSlow { .. } => "link_slow",
+            Self::LinkLossy { .. } => "link_lossy",
+            Self::Duplicates { .. } => "duplicates",
+            Self::Reordering { .. } => "reordering",
+            Self::BrokerRestart => "broker_restart",
+            Self::AgentKilled => "agent_killed",
+            Self::Clock1970 => "clock_1970",
+            Self::ClockStep { .. } => "clock_step",
+        }
+    }
 }

@@ -45,6 +45,86 @@ fn the_example_loads_and_everything_in_it_has_a_place() {
 }
 
 #[test]
+fn the_scenario_for_real_agents_has_every_kind_of_disturbance() {
+    let text = include_str!("../scenarios/disturbed.toml");
+    let scenario = Scenario::parse("disturbed.toml", text).unwrap();
+    let mut kinds: Vec<_> = scenario
+        .disturbances
+        .iter()
+        .map(|d| d.kind.name())
+        .collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    let expected = [
+        "agent_killed",
+        "broker_restart",
+        "clock_1970",
+        "clock_step",
+        "duplicates",
+        "link_cut",
+        "link_lossy",
+        "link_slow",
+        "reordering",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(
+        scenario
+            .farms
+            .iter()
+            .map(|f| f.turbines_per_gateway)
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!(example().farms[0].turbines_per_gateway, 4);
+}
+
+/// A scenario that is right, with one entry.
+fn with(entry: &str) -> String {
+    format!(
+        "name = \"x\"\nseed = 1\n[[farm]]\nid = \"N\"\nzone = \"UTC\"\nprofile = \"p\"\nturbines = 2\n{entry}"
+    )
+}
+
+#[test]
+fn each_mistake_of_a_disturbance_is_told_with_its_key() {
+    let moment = "a time such as \"2026-01-03T10:00:00Z\", or \"36h\" after the beginning";
+    let table: &[(&str, String)] = &[
+        ("kind = \"link_cutt\"\nfrom = \"1s\"\nto = \"2s\"",
+         "kind: found \"link_cutt\", expected one of link_cut, link_slow, link_lossy, duplicates, reordering, broker_restart, agent_killed, clock_1970, clock_step (did you mean `link_cut`?)".into()),
+        ("from = \"1s\"",
+         "kind: found nothing, expected one of link_cut, link_slow, link_lossy, duplicates, reordering, broker_restart, agent_killed, clock_1970, clock_step".into()),
+        ("kind = \"link_cut\"\nfrom = \"1s\"", format!("to: found nothing, expected {moment}")),
+        ("kind = \"link_cut\"\nfrom = \"5s\"\nto = \"2s\"", "to: found \"2s\", expected later than from, \"5s\"".into()),
+        ("kind = \"link_cut\"\nfrom = 5\nto = \"9s\"", format!("from: found 5, expected {moment}")),
+        ("kind = \"link_cut\"\nfrom = \"1s\"\nto = \"2s\"\nfarm = \"M\"", "farm: found \"M\", expected a farm of this scenario (did you mean `N`?)".into()),
+        ("kind = \"link_slow\"\nfrom = \"1s\"\nto = \"2s\"\nbytes_per_s = 5", "bytes_per_s: found 5, expected an integer from 100 to 1000000000".into()),
+        ("kind = \"link_slow\"\nfrom = \"1s\"\nto = \"2s\"\nbytes_per_s = 900\ndelay_m = 3",
+         "delay_m: found an unknown key, expected one of kind, turbine, farm, random, from, to, bytes_per_s, delay_ms (did you mean `delay_ms`?)".into()),
+        ("kind = \"link_lossy\"\nfrom = \"1s\"\nto = \"2s\"\nloss_percent = 120", "loss_percent: found 120, expected a number from 0 to 100".into()),
+        ("kind = \"duplicates\"\nfrom = \"1s\"\nto = \"2s\"", "percent: found nothing, expected a number from 0 to 100".into()),
+        ("kind = \"reordering\"\nfrom = \"1s\"\nto = \"2s\"\npercent = 5\ndepth = 0", "depth: found 0, expected an integer from 1 to 1000000".into()),
+        ("kind = \"broker_restart\"\nfrom = \"1s\"\nfarm = \"N\"", "farm: found an unknown key, expected one of kind, from".into()),
+        ("kind = \"agent_killed\"\nfrom = \"1s\"\nrandom = 3", "random: found 3, expected at most 2, as many turbines as there are".into()),
+        ("kind = \"clock_1970\"\nfrom = \"1s\"", format!("to: found nothing, expected {moment}")),
+        ("kind = \"clock_step\"\nfrom = \"1s\"\nby_ms = 1.5", "by_ms: found 1.5, expected an integer from -86400000000 to 86400000000".into()),
+    ];
+    for (entry, expected) in table {
+        let text = with(&format!("[[disturbance]]\n{entry}"));
+        let message = Scenario::parse("x.toml", &text).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!("x.toml: 1 mistake\n  disturbance[0].{expected}"),
+            "{entry}"
+        );
+    }
+    let text = with("").replace("turbines = 2", "turbines = 2\nturbines_per_gateway = 0");
+    assert_eq!(
+        Scenario::parse("x.toml", &text).unwrap_err().to_string(),
+        "x.toml: 1 mistake\n  farm[0].turbines_per_gateway: found 0, expected an integer from 1 to 100"
+    );
+}
+
+#[test]
 fn random_turbines_are_the_seed_s() {
     let scenario = example();
     let hit = |seed| {

@@ -246,7 +246,7 @@ fn finish(
         Ok((found.get("readings").copied().unwrap_or(0) >= expected).then_some(()))
     });
     let lake_s = stopwatch.elapsed().as_secs_f64();
-    let duplicates = cloud.metric("windlass_process_duplicates_total").ok();
+    let appended = cloud.metric("windlass_ingest_records_total")?;
     load.end();
     let status = cloud.process.terminate()?;
     ensure!(
@@ -272,7 +272,7 @@ fn finish(
         expected,
         found,
         lake_s,
-        duplicates,
+        duplicate_records: appended - totals.records as f64,
     })
 }
 

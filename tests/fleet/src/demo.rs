@@ -12,15 +12,18 @@ pub mod cast;
 pub mod faults;
 pub mod history;
 pub mod latency;
+pub mod pages;
 pub mod script;
 
 use crate::clock::Stopwatch;
 use crate::closing;
+use crate::interrupt::Interrupt;
 use crate::ledger::{Balance, alerts};
 use crate::rig::Rig;
 use cast::Cast;
-use faults::{Episode, Fault, Verdict};
+use faults::{Episode, Found, Verdict};
 use latency::{Latency, Observer};
+use pages::{Deed, Pages};
 use script::Played;
 
 /// One false alarm is forgiven.
@@ -37,6 +40,10 @@ pub struct Options {
     pub report: Option<PathBuf>,
     /// Keep the folder.
     pub keep: bool,
+    /// Let fleet and console run on after the report, until somebody ends it.
+    pub stay: bool,
+    /// Where the console listens; none: where people expect it, if nobody else is there.
+    pub console_port: Option<u16>,
 }
 
 /// The report.
@@ -65,23 +72,32 @@ pub struct Report {
     pub history_rows: u64,
     /// Seconds from the end of the traffic to the last acknowledgement.
     pub drained_after_s: f64,
-    /// The faults, and whether they were found.
-    pub faults: Vec<(Fault, bool)>,
+    /// The faults, and what they led to.
+    pub faults: Vec<Found>,
     /// The confirmed episodes.
     pub episodes: Vec<Episode>,
     /// What happened when, seconds after the start.
     pub events: Vec<(f64, String)>,
+    /// Where the console was.
+    pub console: String,
+    /// All that was done to the fleet, with the page of the console that shows it.
+    pub links: Vec<Deed>,
     /// All is well by the demo's rule.
     pub passed: bool,
 }
 
 /// Runs it; true when all is well.
-#[allow(clippy::print_stdout)] // the demo's result
 pub fn run(options: &Options) -> Result<bool> {
     let cast = Cast::new(options.turbines, options.minutes)?;
+    let interrupt = Interrupt::listen()?;
+    let console_port = match options.console_port {
+        Some(port) => port,
+        None => pages::port()?,
+    };
+    let pages = Pages::new(console_port);
     let mut rig = Rig::new(
         cast.gateways(),
-        &cast.cloud()?,
+        &cast.cloud(console_port)?,
         crate::rig::BrokerKind::Embedded,
     )?;
     cast.prepare(&rig)?;
@@ -90,15 +106,18 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     rig.watch(cast.small_disk);
     let observer = Observer::start(rig.status_db());
-    let mut played = script::play(&mut rig, &cast, options.minutes)?;
+    let mut played = script::play(&mut rig, &cast, &pages, &interrupt, options.minutes)?;
     let samples = observer.finish()?;
     played.event("traffic ends; the gateways go on without sources until all is acknowledged");
     let watch = Stopwatch::start();
     closing::drain(&mut rig)?;
     let drained_after_s = watch.elapsed().as_secs_f64();
     played.event("every outbox is acknowledged");
-    let (balance, verdict) = settle(&mut rig, &played)?;
+    let (balance, verdict) = settle(&mut rig, &played, &interrupt)?;
     let latency_ms = latency::summarise(&samples, &played.outages);
+    let mut links = played.deeds;
+    links.extend(verdict.faults.iter().map(|found| pages.found(found)));
+    links.sort_by_key(|deed| deed.from);
     let report = Report {
         minutes: options.minutes,
         turbines: options.turbines,
@@ -117,15 +136,52 @@ pub fn run(options: &Options) -> Result<bool> {
         faults: verdict.faults,
         episodes: verdict.episodes,
         events: played.events,
+        console: pages.wall(),
+        links,
     };
-    let text = serde_json::to_string_pretty(&report)?;
+    tell(&report, options)?;
+    if options.stay {
+        stay(&mut rig, &cast, &pages, &interrupt)?;
+    }
+    Ok(report.passed)
+}
+
+/// Prints the report, and writes it where it is wanted.
+#[allow(clippy::print_stdout)] // the demo's result
+fn tell(report: &Report, options: &Options) -> Result<()> {
+    let text = serde_json::to_string_pretty(report)?;
     println!("{text}");
     if let Some(path) = &options.report {
         std::fs::write(path, text + "\n")
             .with_context(|| format!("could not write {}", path.display()))?;
     }
-    summary(&report);
-    Ok(report.passed)
+    summary(report);
+    shown(&report.links);
+    if !options.stay {
+        eprintln!("\nThe console has ended; `--stay` keeps it after the report.");
+    }
+    Ok(())
+}
+
+/// The ledger is closed: fleet and console run on, to be looked at.
+fn stay(rig: &mut Rig, cast: &Cast, pages: &Pages, interrupt: &Interrupt) -> Result<()> {
+    rig.start_cloud()?;
+    for i in 0..rig.gateways.len() {
+        rig.set_sources(i, &cast.healthy_sources(i))?;
+        rig.start_gateway(i)?;
+    }
+    rig.console_answers()?;
+    eprintln!(
+        "\nThe fleet runs on without faults, {} is silent (its history is over); the ledger above is closed.\n\n          The console: {}\n\nEnter or Ctrl-C ends it.",
+        cast.turbines_at(cast.historian).join(", "),
+        pages.wall()
+    );
+    interrupt.or_enter(|| rig.check())?;
+    eprintln!("ending");
+    for i in 0..rig.gateways.len() {
+        rig.stop_gateway(i)?;
+    }
+    rig.stop_cloud()
 }
 
 /// A line of progress.
@@ -134,11 +190,12 @@ pub fn say(at_s: f64, what: &str) {
 }
 
 /// Waits until the lake holds everything and every fault was found that will be; stops, and counts.
-fn settle(rig: &mut Rig, played: &Played) -> Result<(Balance, Verdict)> {
+fn settle(rig: &mut Rig, played: &Played, interrupt: &Interrupt) -> Result<(Balance, Verdict)> {
     let judge = |rig: &Rig| -> Result<Verdict> {
         Ok(faults::judge(&played.faults, &alerts::read(&rig.lake())?))
     };
     let balance = closing::settle(rig, |rig, balance| {
+        interrupt.check()?;
         let verdict = judge(rig)?;
         let found_all = verdict.detected() == verdict.faults.len();
         let text = format!(
@@ -193,4 +250,12 @@ fn summary(report: &Report) {
         eprintln!("wrong: {example}");
     }
     eprintln!("{}", if report.passed { "passed" } else { "FAILED" });
+}
+
+/// What was done to the fleet, with the page that shows it.
+fn shown(links: &[Deed]) {
+    eprintln!("\nWhat happened, and where it shows:");
+    for deed in links {
+        eprintln!("  {}\n    {}\n    {}", deed.what, deed.shows, deed.link);
+    }
 }

@@ -177,7 +177,10 @@ pub(crate) fn read_scenario(path: &Path) -> Result<Scenario> {
 }
 
 /// The profiles that the scenario's farms name.
-fn read_profiles(dir: Option<&Path>, scenario: &Scenario) -> Result<Vec<Arc<Catalogue>>> {
+pub(crate) fn read_profiles(
+    dir: Option<&Path>,
+    scenario: &Scenario,
+) -> Result<Vec<Arc<Catalogue>>> {
     sources_of_profiles(dir, scenario)?
         .into_iter()
         .map(|(path, text)| {

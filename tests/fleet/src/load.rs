@@ -14,7 +14,6 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -25,6 +24,7 @@ use windlass_fleet_model::{Fleet, Pace};
 use windlass_shared::time::{EventTime, SECOND_US};
 
 use crate::clock::Stopwatch;
+use crate::interrupt::Interrupt;
 pub use counters::{Counters, Totals};
 use gateway::{Gateway, Plan};
 pub use registry::Registry;
@@ -117,12 +117,10 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     let load = Load::start(&registry, &options.fleet, options.broker)?;
     let watch = Stopwatch::start();
-    let interrupted = Arc::new(AtomicBool::new(false));
-    crate::process::on_interrupt(&interrupted)?;
+    let interrupt = Interrupt::listen()?;
     let over = |watch: &Stopwatch| {
         let time = options.minutes.map(|m| m * 60.0);
-        interrupted.load(Ordering::Acquire)
-            || time.is_some_and(|s| watch.elapsed().as_secs_f64() >= s)
+        interrupt.raised() || time.is_some_and(|s| watch.elapsed().as_secs_f64() >= s)
     };
     let mut told = Duration::ZERO;
     while !over(&watch) {

@@ -1,12 +1,12 @@
 //! `windlass-fleet`: the demo, the replay of real data, the generator and the benchmarks, as `cargo xtask` starts them.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use windlass_fleet::{bench_edge, bench_fleet, demo, generate, ledger, load, replay};
+use windlass_fleet::{bench_edge, bench_fleet, demo, generate, ledger, load, replay, run};
 
 /// Runs small fleets of real processes.
 #[derive(Parser)]
@@ -32,6 +32,15 @@ enum Command {
         /// Keep the run's folder.
         #[arg(long)]
         keep: bool,
+        /// Let fleet and console run on after the report until Enter or Ctrl-C; so it is on a terminal unless said otherwise.
+        #[arg(long, overrides_with = "no_stay")]
+        stay: bool,
+        /// End after the report.
+        #[arg(long)]
+        no_stay: bool,
+        /// Port of the console, instead of 8480 or a free one.
+        #[arg(long)]
+        console_port: Option<u16>,
     },
     /// Real data through an agent, MQTT and the aggregator; every value is looked up in the lake.
     ReplayData {
@@ -52,6 +61,8 @@ enum Command {
     BenchFleet(bench_fleet::Options),
     /// Seconds or ten-minute records of a scenario's fleet in event time, with the ground truth beside them.
     Generate(generate::Options),
+    /// A scenario's fleet at wall time with real agents and outboxes; networks and machines are disturbed as it says.
+    Run(run::Options),
     /// How many readings the model makes per second of CPU time.
     BenchGenerate(generate::bench::Options),
     /// A whole fleet over real MQTT connections from this process, with outboxes in memory.
@@ -71,15 +82,21 @@ fn main() -> ExitCode {
             turbines,
             report,
             keep,
+            stay,
+            no_stay,
+            console_port,
         } => demo::run(&demo::Options {
             minutes,
             turbines,
             report,
             keep,
+            stay: stay || (!no_stay && stdin().is_terminal() && stderr().is_terminal()),
+            console_port,
         }),
         Command::BenchEdge { minutes } => bench_edge::run(minutes),
         Command::BenchFleet(options) => bench_fleet::run(&options),
         Command::Generate(options) => generate::run(&options),
+        Command::Run(options) => run::run(&options),
         Command::BenchGenerate(options) => generate::bench::run(&options),
         Command::Load(options) => load::run(&options),
         Command::Rows { outbox } => rows(&outbox),

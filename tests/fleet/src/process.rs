@@ -4,52 +4,20 @@
 //! killed and waited for when its handle is dropped; what it says goes to one log file over all its lives.
 
 use std::fs::OpenOptions;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::clock;
+use crate::{clock, own_clock};
 
 /// How long a process may take to end after SIGTERM.
 const TERM_BOUND: Duration = Duration::from_secs(30);
 /// How much of the log's end an error quotes, bytes.
 const LOG_TAIL_BYTES: usize = 2_000;
-
-/// Raises the flag on SIGINT or SIGTERM instead of ending.
-pub fn on_interrupt(flag: &Arc<AtomicBool>) -> Result<()> {
-    let flag = Arc::clone(flag);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()
-        .context("could not start a runtime for signals")?;
-    let listen = |kind| {
-        let _within = runtime.enter();
-        signal(kind).context("could not listen to signals")
-    };
-    let (mut interrupt, mut terminate) = (
-        listen(SignalKind::interrupt())?,
-        listen(SignalKind::terminate())?,
-    );
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-            });
-            flag.store(true, Ordering::Release);
-        })
-        .map(drop)
-        .context("could not start a thread for signals")
-}
 
 /// What to start, and how often one likes.
 #[derive(Clone, Debug)]
@@ -124,6 +92,8 @@ impl Program {
             .arg(&self.path)
             .args(&self.args)
             .envs(self.env.iter().map(|(k, v)| (k, v)))
+            // An interrupt from the terminal is for us: we end the children in our own order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("log handle")?)
             .stderr(log);
@@ -199,6 +169,7 @@ impl Drop for Process {
         if let Err(error) = self.kill() {
             eprintln!("could not kill {}: {error:#}", self.name);
         }
+        own_clock::clear(self.id());
     }
 }
 

@@ -1,4 +1,4 @@
-//! A link between gateways and their broker that can be cut: TCP through here, bytes counted.
+//! A link between gateways and their broker that can be cut and degraded: TCP through here, bytes counted.
 //!
 //! Invariants: a cut link loses nothing by itself that TCP had acknowledged on the near side only (that is the point: the
 //! sender believes it is on its way); at most [`CONNECTIONS_MAX`] connections; all threads end when the link is dropped.
@@ -12,7 +12,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::clock;
+use crate::clock::{self, Stopwatch};
+
+mod quality;
+
+pub use quality::{Fate, Fates, Quality};
 
 /// Connections at a time; more are refused.
 pub const CONNECTIONS_MAX: usize = 64;
@@ -37,6 +41,9 @@ struct Shared {
     state: AtomicU8,
     up_bytes: AtomicU64,
     down_bytes: AtomicU64,
+    stalls: AtomicU64,
+    breaks: AtomicU64,
+    quality: Mutex<Quality>,
     open: Mutex<Vec<TcpStream>>,
 }
 
@@ -57,6 +64,9 @@ impl Link {
             state: AtomicU8::new(State::Up as u8),
             up_bytes: AtomicU64::new(0),
             down_bytes: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            breaks: AtomicU64::new(0),
+            quality: Mutex::new(Quality::default()),
             open: Mutex::new(Vec::new()),
         });
         let acceptor = {
@@ -78,6 +88,23 @@ impl Link {
     /// Changes how the link is.
     pub fn set(&self, state: State) {
         self.shared.set(state);
+    }
+
+    /// Changes how well the link carries, from the next piece on.
+    pub fn degrade(&self, quality: Quality) {
+        *self
+            .shared
+            .quality
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = quality;
+    }
+
+    /// Pieces that were lost so far: those that made the stream stall, and those that broke a connection.
+    pub fn losses(&self) -> (u64, u64) {
+        (
+            self.shared.stalls.load(Ordering::Relaxed),
+            self.shared.breaks.load(Ordering::Relaxed),
+        )
     }
 
     /// Payload bytes of TCP so far: to the broker, and from it.
@@ -105,6 +132,30 @@ impl Shared {
         self.state.load(Ordering::Acquire)
     }
 
+    fn quality(&self) -> Quality {
+        *self.quality.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended(&self) -> bool {
+        self.is(State::Refused) || self.is(State::Closed)
+    }
+
+    /// Waits so long, and while the link is silent. Less when the link ends.
+    fn hold(&self, time: Duration) {
+        let watch = Stopwatch::start();
+        while !self.ended() {
+            let left = time.saturating_sub(watch.elapsed());
+            if left.is_zero() && !self.is(State::Silent) {
+                return;
+            }
+            clock::pause(if left.is_zero() {
+                LOOK_EVERY
+            } else {
+                left.min(LOOK_EVERY)
+            });
+        }
+    }
+
     fn is(&self, state: State) -> bool {
         self.state() == state as u8
     }
@@ -127,16 +178,20 @@ fn close(stream: &TcpStream) {
 
 fn accept(listener: &TcpListener, target: u16, shared: &Arc<Shared>) {
     let mut pumps: Vec<JoinHandle<()>> = Vec::new();
+    let mut connections = 0;
     while !shared.is(State::Closed) {
         pumps.retain(|p| !p.is_finished());
         match listener.accept() {
             Ok((near, _)) if shared.is(State::Refused) || pumps.len() >= 2 * CONNECTIONS_MAX => {
                 close(&near);
             }
-            Ok((near, _)) => match connect(&near, target, shared) {
-                Ok(pair) => pumps.extend(pair),
-                Err(_) => close(&near),
-            },
+            Ok((near, _)) => {
+                connections += 1;
+                match connect(&near, target, connections, shared) {
+                    Ok(pair) => pumps.extend(pair),
+                    Err(_) => close(&near),
+                }
+            }
             Err(_) => clock::pause(LOOK_EVERY),
         }
     }
@@ -147,7 +202,12 @@ fn accept(listener: &TcpListener, target: u16, shared: &Arc<Shared>) {
     }
 }
 
-fn connect(near: &TcpStream, target: u16, shared: &Arc<Shared>) -> Result<[JoinHandle<()>; 2]> {
+fn connect(
+    near: &TcpStream,
+    target: u16,
+    number: u64,
+    shared: &Arc<Shared>,
+) -> Result<[JoinHandle<()>; 2]> {
     near.set_nonblocking(false)?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, target));
     let far = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
@@ -161,7 +221,7 @@ fn connect(near: &TcpStream, target: u16, shared: &Arc<Shared>) -> Result<[JoinH
     let spawn = |from: TcpStream, to: TcpStream, up: bool| {
         let shared = Arc::clone(shared);
         std::thread::spawn(move || {
-            pump(&from, &to, up, &shared);
+            pump(&from, &to, (number, up), &shared);
             close(&from);
             close(&to);
         })
@@ -173,23 +233,36 @@ fn connect(near: &TcpStream, target: u16, shared: &Arc<Shared>) -> Result<[JoinH
 }
 
 /// Moves bytes one way until an end closes or the link does.
-fn pump(mut from: &TcpStream, mut to: &TcpStream, up: bool, shared: &Shared) {
+fn pump(mut from: &TcpStream, mut to: &TcpStream, (number, up): (u64, bool), shared: &Shared) {
     let mut buffer = [0; 16 * 1024];
+    let mut draws: Option<(u64, Fates)> = None;
     loop {
-        if shared.is(State::Silent) {
-            clock::pause(LOOK_EVERY);
-            continue;
-        }
+        shared.hold(Duration::ZERO);
         if !shared.is(State::Up) {
             return;
         }
-        match from.read(&mut buffer) {
+        let quality = shared.quality();
+        let most = quality.piece_bytes(buffer.len());
+        match from.read(&mut buffer[..most]) {
             Ok(0) => return,
             Ok(n) => {
-                // What was read while the link fell silent waits here, as it would in a modem.
-                while shared.is(State::Silent) {
-                    clock::pause(LOOK_EVERY);
+                if draws.as_ref().is_none_or(|(seed, _)| *seed != quality.seed) {
+                    draws = Some((quality.seed, Fates::new(quality.seed, number, up)));
                 }
+                let fate = draws.as_mut().map(|(_, f)| f.draw(quality.loss_percent));
+                let stall = match fate {
+                    Some(Fate::Breaks) => {
+                        shared.breaks.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                    Some(Fate::Stalls(time)) => {
+                        shared.stalls.fetch_add(1, Ordering::Relaxed);
+                        time
+                    }
+                    Some(Fate::Passes) | None => Duration::ZERO,
+                };
+                // What was read while the link fell silent waits here, as it would in a modem.
+                shared.hold(quality.delay + stall + quality.time_of(n));
                 // counted before it is sent: who has received it sees it counted
                 let counter = if up {
                     &shared.up_bytes
@@ -269,5 +342,39 @@ mod tests {
         stream.write_all(b"back").unwrap();
         stream.read_exact(&mut four).unwrap();
         assert_eq!(&four, b"back");
+    }
+    #[test]
+    fn a_degraded_link_is_slow_late_and_lossy_and_carries_every_byte_of_a_connection() {
+        let link = Link::new(echo()).unwrap();
+        let ask = |link: &Link, bytes: usize| -> (Duration, bool) {
+            let mut stream = dial(link);
+            stream
+                .set_read_timeout(Some(Duration::from_secs(30)))
+                .unwrap();
+            let watch = Stopwatch::start();
+            let sent = vec![7; bytes];
+            let mut back = vec![0; bytes];
+            let whole = stream.write_all(&sent).is_ok() && stream.read_exact(&mut back).is_ok();
+            assert!(!whole || back == sent);
+            (watch.elapsed(), whole)
+        };
+        link.degrade(Quality {
+            bytes_per_s: Some(2_000),
+            delay: Duration::from_millis(20),
+            ..Quality::default()
+        });
+        // at least 1,000 bytes at 2,000 bytes a second
+        let (time, whole) = ask(&link, 1_000);
+        assert!(whole && time >= Duration::from_millis(500), "{time:?}");
+        link.degrade(Quality {
+            loss_percent: 100.0,
+            seed: 5,
+            ..Quality::default()
+        });
+        while link.losses().0 == 0 || link.losses().1 == 0 {
+            ask(&link, 10);
+        }
+        link.degrade(Quality::default());
+        assert!(ask(&link, 100_000).1);
     }
 }

@@ -14,14 +14,19 @@ use rustix::process::Signal;
 use windlass_shared::id::RecordId;
 
 use crate::clock;
-use crate::ledger::outbox::{Look, Place, Witness};
+use crate::ledger::outbox::{Look, Witness};
 use crate::ledger::watcher::Watcher;
 use crate::ledger::{self, Balance};
 use crate::mosquitto::{INGEST, Mosquitto, listens};
+use crate::own_clock::OwnClock;
 use crate::pki::{Authority, Use};
 use crate::process::{Process, Program, built, free_port};
 use crate::proxy::Link;
 use crate::spec::{self, Broker, Endpoint};
+
+mod gateway;
+
+pub use gateway::Gateway;
 
 /// How long a process may take until it does its work.
 const READY_BOUND: Duration = Duration::from_mins(1);
@@ -35,55 +40,6 @@ pub enum BrokerKind {
     Mosquitto,
 }
 
-/// A gateway of the rig.
-pub struct Gateway {
-    /// What it is.
-    pub spec: spec::Gateway,
-    dir: PathBuf,
-    uplink: Endpoint,
-    program: Program,
-    process: Option<Process>,
-    watcher: Option<Watcher>,
-}
-
-impl Gateway {
-    /// Its outbox's path, as the agent sees it.
-    pub fn outbox(&self) -> PathBuf {
-        self.dir.join(spec::OUTBOX)
-    }
-    /// Where to look for its outbox. One on a disk of its own is seen through its process, and gone with it.
-    pub fn place(&self) -> Place {
-        let path = self.outbox();
-        match (self.spec.disk_bytes, self.process_id()) {
-            (Some(_), Some(process)) => Place::Inside { process, path },
-            _ => Place::Plain(path),
-        }
-    }
-    /// The disk of its own, from outside.
-    pub fn disk(&self) -> Option<PathBuf> {
-        let path = self.dir.join(spec::OUTBOX_DIR);
-        let inside = path.strip_prefix("/").ok()?;
-        let root = Path::new("/proc").join(self.process_id()?.to_string());
-        Some(root.join("root").join(inside))
-    }
-    /// Its folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-    /// Its configuration file.
-    pub fn config(&self) -> PathBuf {
-        self.dir.join("windlass-edge.toml")
-    }
-    /// Its process id, if it runs.
-    pub fn process_id(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::id)
-    }
-    /// The end of its log.
-    pub fn log_tail(&self) -> String {
-        crate::process::tail(&self.program.log, 4_000)
-    }
-}
-
 /// The fleet.
 pub struct Rig {
     root: PathBuf,
@@ -91,7 +47,7 @@ pub struct Rig {
     pub authority: Authority,
     /// Gateways in the order of the specification.
     pub gateways: Vec<Gateway>,
-    /// Links by farm.
+    /// Links by name: a farm's, unless a gateway has one of its own.
     pub links: BTreeMap<String, Link>,
     /// The external broker, if there is one.
     pub mosquitto: Option<Mosquitto>,
@@ -100,6 +56,7 @@ pub struct Rig {
     cloud: Program,
     cloud_process: Option<Process>,
     broker_port: u16,
+    console_port: Option<u16>,
     settle_wait_s: f64,
     /// Removes the folder when dropped: after all that lives in it.
     folder: Option<tempfile::TempDir>,
@@ -113,7 +70,19 @@ impl Rig {
         broker: BrokerKind,
     ) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("windlass-").tempdir()?;
-        let root = folder.path().to_owned();
+        let mut rig = Self::within(folder.path(), gateways, cloud, broker)?;
+        rig.folder = Some(folder);
+        Ok(rig)
+    }
+
+    /// The same in a folder that is there, and stays.
+    pub fn within(
+        root: &Path,
+        gateways: Vec<spec::Gateway>,
+        cloud: &spec::Cloud,
+        broker: BrokerKind,
+    ) -> Result<Self> {
+        let root = root.to_owned();
         let authority = Authority::new(&root.join("pki"), "ca")?;
         let mosquitto = match broker {
             BrokerKind::Embedded => None,
@@ -148,9 +117,10 @@ impl Rig {
             },
             cloud_process: None,
             broker_port,
+            console_port: cloud.console.map(|c| c.port),
             settle_wait_s: cloud.settle_wait_s,
             root,
-            folder: Some(folder),
+            folder: None,
         };
         for gateway in gateways {
             rig.add_gateway(gateway)?;
@@ -159,9 +129,9 @@ impl Rig {
     }
 
     fn add_gateway(&mut self, spec: spec::Gateway) -> Result<()> {
-        if !self.links.contains_key(&spec.farm) {
+        if !self.links.contains_key(&spec.link) {
             let link = Link::new(self.broker_port)?;
-            self.links.insert(spec.farm.clone(), link);
+            self.links.insert(spec.link.clone(), link);
         }
         let dir = self.root.join(&spec.id);
         std::fs::create_dir_all(dir.join(spec::OUTBOX_DIR))?;
@@ -170,7 +140,7 @@ impl Rig {
             None => None,
         };
         let uplink = Endpoint {
-            port: self.links[&spec.farm].port(),
+            port: self.links[&spec.link].port(),
             identity,
         };
         let config = spec::write_edge(&dir, &spec, &uplink)?;
@@ -181,6 +151,15 @@ impl Rig {
             env: Vec::new(),
             log: dir.join("edge.log"),
         };
+        let own_clock = if spec.own_clock {
+            Some(OwnClock::new(&dir.join("clock"))?)
+        } else {
+            None
+        };
+        let agent = match &own_clock {
+            Some(own) => own.of(agent)?,
+            None => agent,
+        };
         let program = match spec.disk_bytes {
             Some(bytes) => agent.with_disk(&dir.join(spec::OUTBOX_DIR), bytes),
             None => agent,
@@ -190,6 +169,7 @@ impl Rig {
             dir,
             uplink,
             program,
+            own_clock,
             process: None,
             watcher: None,
         });
@@ -263,6 +243,18 @@ impl Rig {
         }
         self.cloud_process = Some(process);
         Ok(())
+    }
+
+    /// Waits until the console answers, if there is to be one.
+    pub fn console_answers(&mut self) -> Result<()> {
+        let Some(port) = self.console_port else {
+            return Ok(());
+        };
+        clock::until("the console answers", READY_BOUND, || {
+            self.check()?;
+            let answer = crate::http::get(port, "/api/v1/farms").ok();
+            Ok(answer.filter(|a| a.status == 200).map(|_| ()))
+        })
     }
 
     /// Starts gateway `i`.
@@ -370,6 +362,13 @@ impl Rig {
         sources.clone_into(&mut gateway.spec.sources);
         spec::write_edge(&gateway.dir, &gateway.spec, &gateway.uplink)?;
         Ok(())
+    }
+
+    /// The wall clock of gateway `i`, to be set: before it is started or while it runs. It must have one of its own.
+    pub fn clock(&mut self, i: usize) -> Result<&mut OwnClock> {
+        let gateway = &mut self.gateways[i];
+        let none = || format!("{} has no clock of its own", gateway.spec.id);
+        gateway.own_clock.as_mut().with_context(none)
     }
 
     /// Looks into gateway `i`'s outbox all the time from now on: for a disk so small that rows leave between two looks.

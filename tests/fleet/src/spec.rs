@@ -20,6 +20,13 @@ pub fn profiles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../hardware/profiles")
 }
 
+/// The detectors that come with the product.
+pub fn detectors() -> Result<String> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud-aggregator/detectors.example.toml");
+    std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))
+}
+
 /// A turbine and its channels.
 #[derive(Clone, Debug)]
 pub struct Turbine {
@@ -48,8 +55,10 @@ impl Turbine {
 pub struct Gateway {
     /// Name: MQTT client id and the certificate's common name.
     pub id: String,
-    /// Its farm; a farm has one link.
+    /// Its farm.
     pub farm: String,
+    /// Its link to the broker: gateways that name the same one share it. The farm's, unless it is changed.
+    pub link: String,
     /// The turbines it serves.
     pub turbines: Vec<Turbine>,
     /// `[[source]]` tables of its configuration.
@@ -60,6 +69,8 @@ pub struct Gateway {
     pub uplink_bytes_per_s: Option<u64>,
     /// A disk of its own for the outbox, of so many bytes: a file system in memory that only the agent sees.
     pub disk_bytes: Option<u64>,
+    /// A wall clock of its own, which the rig sets.
+    pub own_clock: bool,
 }
 
 impl Gateway {
@@ -68,12 +79,21 @@ impl Gateway {
         Self {
             id: id.to_owned(),
             farm: farm.to_owned(),
+            link: farm.to_owned(),
             turbines,
             sources: String::new(),
             outbox_bytes_max: None,
             uplink_bytes_per_s: None,
             disk_bytes: None,
+            own_clock: false,
         }
+    }
+
+    /// Gives it a wall clock of its own.
+    #[must_use]
+    pub fn with_own_clock(mut self) -> Self {
+        self.own_clock = true;
+        self
     }
 
     /// Adds a `[[source]]` table as text.
@@ -117,6 +137,17 @@ pub struct Cloud {
     pub partitions: u16,
     /// `detectors.toml`.
     pub detectors: Option<String>,
+    /// The console, if it is to listen.
+    pub console: Option<Console>,
+}
+
+/// Where the console listens, and what it takes for silence.
+#[derive(Clone, Copy, Debug)]
+pub struct Console {
+    /// Port of the loopback interface.
+    pub port: u16,
+    /// Age of the newest fast reading at which a turbine is silent, seconds.
+    pub stale_after_s: f64,
 }
 
 impl Default for Cloud {
@@ -129,6 +160,7 @@ impl Default for Cloud {
             status_every_ms: 200,
             partitions: 2,
             detectors: None,
+            console: None,
         }
     }
 }
@@ -222,6 +254,12 @@ pub fn write_cloud(
             endpoint.tls_keys()
         ),
     };
+    let console = cloud.console.map_or_else(String::new, |c| {
+        format!(
+            "\n[console]\nlisten = \"127.0.0.1:{}\"\nstale_after_s = {}\n",
+            c.port, c.stale_after_s
+        )
+    });
     let text = format!(
         "[data]
 dir = \"data\"
@@ -244,7 +282,7 @@ cut_every_s = {cut}
 
 [http]
 listen = \"127.0.0.1:{http_port}\"
-",
+{console}",
         partitions = cloud.partitions,
         settle = cloud.settle_wait_s,
         resend = cloud.resend_wait_s,

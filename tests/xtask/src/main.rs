@@ -13,6 +13,7 @@ mod console;
 mod run;
 mod setup;
 mod test;
+mod tester;
 
 /// Builds, tests and shows Windlass. Set `WINDLASS_OFFLINE=1` to keep it from installing system packages.
 #[derive(Parser)]
@@ -77,6 +78,15 @@ struct Demo {
     /// Keep the run's folder and name it.
     #[arg(long)]
     keep: bool,
+    /// Let fleet and console run on after the report until Enter or Ctrl-C; so it is on a terminal unless said otherwise.
+    #[arg(long, overrides_with = "no_stay")]
+    stay: bool,
+    /// End after the report.
+    #[arg(long)]
+    no_stay: bool,
+    /// Port of the console, instead of 8480 or a free one.
+    #[arg(long)]
+    console_port: Option<u16>,
 }
 
 #[derive(Subcommand)]
@@ -117,7 +127,11 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<bool> {
     match command {
         Command::Test => test::all(),
-        Command::Setup => setup::ensure(setup::FOR_TESTS).map(|()| true),
+        Command::Setup => {
+            setup::ensure(setup::FOR_TESTS)?;
+            tester::ensure()?;
+            Ok(true)
+        }
         Command::Console => console::build().map(|()| true),
         Command::Demo(demo) => {
             setup::ensure(setup::FOR_BUILD)?;
@@ -129,11 +143,18 @@ fn dispatch(command: Command) -> Result<bool> {
             if let Some(path) = &report {
                 args.extend(["--report", path.as_str()]);
             }
-            if demo.keep {
-                args.push("--keep");
+            let port = demo.console_port.map(|p| p.to_string());
+            if let Some(port) = &port {
+                args.extend(["--console-port", port.as_str()]);
             }
+            let flags = [
+                ("--keep", demo.keep),
+                ("--stay", demo.stay),
+                ("--no-stay", demo.no_stay),
+            ];
+            args.extend(flags.iter().filter(|f| f.1).map(|f| f.0));
             run::binaries("dev")?;
-            run::built("windlass-fleet", "dev", &args)
+            run::become_built("windlass-fleet", "dev", &args)
         }
         Command::ReplayData { data, keep } => {
             setup::ensure(setup::FOR_BUILD)?;

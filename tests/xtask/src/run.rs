@@ -2,6 +2,7 @@
 //!
 //! Invariant: every child is waited for; it shares the terminal's process group, so that an interrupt reaches it too.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -35,11 +36,23 @@ pub fn binaries(profile: &str) -> Result<()> {
 /// Runs a binary that [`binaries`] has built. Not through `cargo run --package`, which would build it and much of what it
 /// depends on again with other features.
 pub fn built(binary: &str, profile: &str, args: &[&str]) -> Result<bool> {
+    succeeds(of_workspace(binary, profile, args)?)
+}
+
+/// Becomes a binary that [`binaries`] has built: an interrupt from the terminal is then its own to answer. Comes back only
+/// to fail.
+pub fn become_built(binary: &str, profile: &str, args: &[&str]) -> Result<bool> {
+    let mut command = of_workspace(binary, profile, args)?;
+    let error = command.exec();
+    Err(error).with_context(|| format!("could not run {}", command.get_program().display()))
+}
+
+fn of_workspace(binary: &str, profile: &str, args: &[&str]) -> Result<Command> {
     let folder = if profile == "dev" { "debug" } else { profile };
     let own = std::env::current_exe().context("where this program is")?;
     let target = own.parent().and_then(Path::parent);
     let target = target.with_context(|| format!("{} is in no target folder", own.display()))?;
     let mut command = Command::new(target.join(folder).join(binary));
     command.args(args);
-    succeeds(command)
+    Ok(command)
 }

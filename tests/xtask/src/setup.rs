@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 pub struct Need {
     /// Its name, looked for in the path and the system folders.
     program: &'static str,
+    /// Arguments with which it must succeed, where being there is not enough.
+    check: &'static [&'static str],
     /// The Debian packages that bring it.
     packages: &'static [&'static str],
     /// What for.
@@ -22,11 +24,13 @@ pub struct Need {
 pub const FOR_BUILD: &[Need] = &[
     Need {
         program: "cc",
+        check: &[],
         packages: &["gcc", "libc6-dev"],
         reason: "SQLite, zstd and ring are compiled from C",
     },
     Need {
         program: "setpriv",
+        check: &[],
         packages: &["util-linux"],
         reason: "ties a started process to the life of the one that started it",
     },
@@ -36,11 +40,13 @@ pub const FOR_BUILD: &[Need] = &[
 pub const FOR_CONSOLE: &[Need] = &[
     Need {
         program: "node",
+        check: &[],
         packages: &["nodejs"],
         reason: "builds the console",
     },
     Need {
         program: "npm",
+        check: &[],
         packages: &["npm"],
         reason: "installs what the console is built with, as its lock file names it",
     },
@@ -50,39 +56,72 @@ pub const FOR_CONSOLE: &[Need] = &[
 pub const FOR_TESTS: &[Need] = &[
     Need {
         program: "cc",
+        check: &[],
         packages: &["gcc", "libc6-dev"],
         reason: "SQLite, zstd and ring are compiled from C",
     },
     Need {
         program: "setpriv",
+        check: &[],
         packages: &["util-linux"],
         reason: "ties a started process to the life of the one that started it",
     },
     Need {
         program: "nsenter",
+        check: &[],
         packages: &["util-linux"],
         reason: "gives a test a small disk of its own",
     },
     Need {
         program: "mosquitto",
+        check: &[],
         packages: &["mosquitto"],
         reason: "the tests need a real broker with certificates",
     },
     Need {
+        program: "faketime",
+        check: &[],
+        packages: &["faketime"],
+        reason: "a gateway's wall clock is set and stepped in the tests",
+    },
+    Need {
         program: "chromium",
+        check: &[],
         packages: &["chromium"],
         reason: "the console is tested in a real browser",
     },
     Need {
+        program: "python3",
+        check: &["-m", "ensurepip", "--version"],
+        packages: &["python3", "python3-venv"],
+        reason: "runs the tester of the HTTP API, which is installed from PyPI",
+    },
+    Need {
         program: "git",
+        check: &[],
         packages: &["git"],
         reason: "the repository's rules apply to what git tracks",
     },
 ];
 
+impl Need {
+    fn is_met(&self) -> bool {
+        let Some(program) = find(self.program) else {
+            return false;
+        };
+        self.check.is_empty()
+            || Command::new(program)
+                .args(self.check)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+    }
+}
+
 /// Installs what is missing.
 pub fn ensure(needs: &[Need]) -> Result<()> {
-    let missing: Vec<&Need> = needs.iter().filter(|n| find(n.program).is_none()).collect();
+    let missing: Vec<&Need> = needs.iter().filter(|n| !n.is_met()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -101,7 +140,7 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
     }
     eprintln!("installing: {line}");
     install(&packages)?;
-    match needs.iter().find(|n| find(n.program).is_none()) {
+    match needs.iter().find(|n| !n.is_met()) {
         None => Ok(()),
         Some(need) => bail!(
             "{} is still missing after installing {list}: install it by hand",

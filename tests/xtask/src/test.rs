@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::{console, run, setup};
+use crate::{console, run, setup, tester};
 
 /// What the test runs said.
 #[derive(Default, Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +21,7 @@ struct Tally {
 #[allow(clippy::print_stdout)] // the command's result
 pub fn all() -> Result<bool> {
     setup::ensure(setup::FOR_TESTS)?;
+    tester::ensure()?;
     let mut tally = Tally::default();
     let checks: [(&str, &[&str]); 3] = [
         ("formatting", &["fmt", "--all", "--check"]),

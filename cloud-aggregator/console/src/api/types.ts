@@ -158,6 +158,28 @@ export interface Alert {
   detail?: string;
 }
 
+/** One channel of one revision of a window. */
+export interface WindowRow {
+  channel: string;
+  unit: string;
+  window: string;
+  from: Time | null;
+  to: Time | null;
+  revision: number;
+  partial: boolean;
+  verdict: string;
+  missing: unknown[];
+  n: number;
+  bad: number;
+  late: number;
+  value: number | null;
+  mean: number | null;
+  sd: number | null;
+  min: number | null;
+  max: number | null;
+  log_time: Time | null;
+}
+
 export interface Alarm {
   id: string;
   kind: "farm_link" | "gateway_link" | "turbine_silent" | "pipeline";

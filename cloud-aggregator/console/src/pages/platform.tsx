@@ -135,7 +135,7 @@ function Partitions({ pipeline }: { pipeline: Pipeline }): VNode {
             <th class="right">Head</th>
             <th class="right">Committed</th>
             <th class="right">Lag</th>
-            <th class="right">Log time (UTC)</th>
+            <th class="right time">Log time (UTC)</th>
             <th class="right">Snapshot at</th>
             <th class="right">Age</th>
             <th class="right">Logic</th>

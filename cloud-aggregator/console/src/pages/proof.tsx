@@ -76,7 +76,8 @@ export function ProofPage({ id }: { id: string }): VNode {
           <Events timeline={timeline.data} zone={zone} />
         </>
       )}
-      <CoverageTable coverage={coverage.data} error={coverage.error} />
+      {/* After what stands above it: it would be pushed down. */}
+      {(timeline.data || timeline.error) && <CoverageTable coverage={coverage.data} error={coverage.error} />}
     </div>
   );
 }

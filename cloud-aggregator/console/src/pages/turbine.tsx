@@ -1,28 +1,32 @@
 // One turbine: any past range and live, its channels over power and wind, and the alert that a link names.
 
-import { useComputed } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import type { VNode } from "preact";
 import { useEffect, useMemo } from "preact/hooks";
 import { get, url } from "../api/client.ts";
-import type { Alert, Channel, Page, Readings, Timeline, TurbineDetail } from "../api/types.ts";
+import type { Alert, Channel, Page, Readings, Timeline, TurbineDetail, WindowRow } from "../api/types.ts";
 import { AlertCard } from "../parts/alert-card.tsx";
 import { Fact, LookMark, Notice } from "../parts/basics.tsx";
 import { Channels } from "../parts/channels.tsx";
 import { Chart } from "../parts/chart.tsx";
 import type { Overlay } from "../parts/drawing.ts";
 import { RangePicker } from "../parts/range.tsx";
+import { AlertWindow } from "../parts/windows.tsx";
+import { newer } from "../pure/alerts.ts";
 import { bytes, fixed, measured, power } from "../pure/quantity.ts";
 import type { Range } from "../pure/range.ts";
 import { EXACT_MAX, around, bounds, fromQuery, toQuery } from "../pure/range.ts";
 import { commonGaps, provisionalFrom } from "../pure/series.ts";
 import { MINUTE, span, toMs, toRfc3339 } from "../pure/time.ts";
 import { LOOK_NAMES, fromTurbine, look, operating } from "../pure/wall.ts";
+import { hatched, lengthFor, provisional } from "../pure/windows.ts";
 import { iecName, sourceName, title } from "../pure/words.ts";
 import { farmOf, farms } from "../state/fleet.ts";
 import { useLiveSeries, useValues } from "../state/live-series.ts";
 import { useResource } from "../state/resource.ts";
+import type { Resource } from "../state/resource.ts";
 import { proofHref, route, setQuery } from "../state/route.ts";
-import { contact, live, now, serverNow } from "../state/server.ts";
+import { contact, live, now, onEvent, serverNow } from "../state/server.ts";
 
 /** Shown unless the address says otherwise, as far as the turbine has them. */
 const DEFAULTS = ["active_power", "available_power", "active_power_setpoint", "wind_speed"];
@@ -38,9 +42,7 @@ export function TurbinePage({ id }: { id: string }): VNode {
   const alertId = query.get("alert");
   const detail = useResource(path, (s) => get<TurbineDetail>(path, {}, s), { everyMs: 5_000 }).value;
   const catalogue = useResource(`${path}/channels`, (s) => get<Page<Channel>>(`${path}/channels`, { limit: 1000 }, s)).value;
-  const alert = useResource(alertId ? `/alerts/${alertId}` : null, (s) => get<Alert>(`/alerts/${encodeURIComponent(alertId ?? "")}`, {}, s), {
-    everyMs: 5_000,
-  }).value;
+  const alert = useAlert(alertId);
 
   const names = useMemo(() => new Set((catalogue.data?.items ?? []).map((c) => c.name)), [catalogue.data]);
   const chosen = useMemo(() => {
@@ -69,6 +71,7 @@ export function TurbinePage({ id }: { id: string }): VNode {
       </div>
     );
   }
+  const zone = farmOf(detail.data?.farm)?.zone;
   const choose = (next: Range): void => setQuery(toQuery(next, query));
   const set = (list: readonly string[]): void => {
     const next = new URLSearchParams(query);
@@ -79,7 +82,8 @@ export function TurbinePage({ id }: { id: string }): VNode {
     <div class="page turbine">
       <Identity id={id} detail={detail.data} range={range} />
       {alertId && alert.error && <Notice kind="error">{alert.error}</Notice>}
-      {alert.data && <AlertCard alert={alert.data} zone={farmOf(detail.data?.farm)?.zone} />}
+      {alert.data && <AlertCard alert={alert.data} zone={zone} />}
+      {alert.data && <AlertWindow alert={alert.data} path={path} zone={zone} />}
       <div class="toolbar">
         <RangePicker range={range} choose={choose} />
         <Export path={path} channels={chosen} range={range} />
@@ -103,6 +107,23 @@ export function TurbinePage({ id }: { id: string }): VNode {
       </div>
     </div>
   );
+}
+
+/** The alert that the address names: fetched, and as the live stream says it since. */
+function useAlert(id: string | null): Resource<Alert> {
+  const fetched = useResource(id ? `/alerts/${id}` : null, (s) => get<Alert>(`/alerts/${encodeURIComponent(id ?? "")}`, {}, s), {
+    everyMs: 5_000,
+  }).value;
+  const heard = useSignal<Alert | null>(null);
+  useEffect(
+    () =>
+      onEvent<{ changed: Alert[] }>("alerts", (event) => {
+        heard.value = event.changed.find((a) => a.id === id) ?? heard.peek();
+      }),
+    [id],
+  );
+  const live = heard.value;
+  return fetched.data && live?.id === fetched.data.id && newer(fetched.data, live) ? { ...fetched, data: live } : fetched;
 }
 
 function Identity({ id, detail, range }: { id: string; detail: TurbineDetail | null; range: Range }): VNode {
@@ -181,6 +202,21 @@ interface ChartsProps {
   remove(channel: string): void;
 }
 
+/** Results of a channel's windows; a turbine's channels settle together, so one speaks for all. */
+function useWindows(path: string, channel: string | undefined, range: Range, everyMs: number): Resource<Page<WindowRow>> {
+  const { from, to } = bounds(range, serverNow());
+  const length = lengthFor(to - from);
+  const key = channel === undefined || length === null ? null : `${path} ${channel} ${length} ${range.live ? range.span : `${from} ${to}`}`;
+  return useResource(
+    key,
+    (s) => {
+      const b = bounds(range, serverNow());
+      return get<Page<WindowRow>>(`${path}/windows`, { channels: channel, window: length, limit: 1_000, from: toRfc3339(Math.floor(b.from)), to: toRfc3339(Math.ceil(b.to)) }, s);
+    },
+    range.live ? { everyMs: Math.max(30_000, everyMs) } : {},
+  ).value;
+}
+
 function Charts({ id, path, channels, range, alert, choose, remove }: ChartsProps): VNode {
   const follow = range.live;
   const length = follow ? range.span : 0;
@@ -196,6 +232,7 @@ function Charts({ id, path, channels, range, alert, choose, remove }: ChartsProp
     (s) => get<Readings>(`${path}/readings`, { channels: channels.join(","), ...ask(), points: POINTS }, s),
     { ...poll, keep: false },
   ).value;
+  const windows = useWindows(path, channels[0], range, every);
   const timeline = useResource(key, (s) => get<Timeline>(`${path}/timeline`, ask(), s), poll).value;
   const series = useLiveSeries(id, readings.data, follow ? length : null).value;
   // Not each second for a day: a pixel's worth of time is enough.
@@ -210,13 +247,13 @@ function Charts({ id, path, channels, range, alert, choose, remove }: ChartsProp
     const end = toMs(alert?.window?.end ?? alert?.last);
     return {
       gaps: readings.data ? commonGaps(readings.data) : [],
-      provisionalFrom: readings.data ? provisionalFrom(readings.data) : null,
+      provisional: hatched(provisional(windows.data?.items ?? []), readings.data ? provisionalFrom(readings.data) : null),
       future: follow ? Infinity : serverNow(),
       window: start === null || end === null ? null : { from: start, to: end },
       limit: null,
       states: states.map((s) => ({ ...s, to: Math.min(s.to, 8.64e15) })),
     };
-  }, [readings.data, timeline.data, alert]);
+  }, [readings.data, timeline.data, windows.data, alert]);
   const groups = useMemo(() => {
     const first = series.filter((s) => s.unit === "kW" || s.channel === "wind_speed");
     const second = series.filter((s) => !first.includes(s));

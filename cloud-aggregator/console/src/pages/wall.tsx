@@ -293,6 +293,9 @@ function Chosen(): VNode {
   );
 }
 
+/** `100 %`: shorter ones are filled with spaces of a digit's width, so that nothing moves when they change. */
+const SHARE_WIDTH = 5;
+
 function linkText(farm: Farm): string {
   if (farm.link.state === "up") return "link up";
   const since = toMs(farm.link.since);
@@ -331,7 +334,7 @@ function FarmTable(): VNode {
               >
                 <span class="farm-name">{f.id}</span>
                 <span class="num">{power(f.live === 0 ? null : f.power_kw)}</span>
-                <span class="num muted">{share(f.live === 0 ? null : f.power_kw, f.available_kw)}</span>
+                <span class="num muted">{share(f.live === 0 ? null : f.power_kw, f.available_kw).padStart(SHARE_WIDTH, "\u2007")}</span>
                 <span class="farm-more num">
                   {count(f.live)}/{count(f.turbines)} live, {linkText(f)}
                 </span>

@@ -47,7 +47,7 @@ export function AlertCard({ alert, zone }: { alert: Alert; zone?: string | undef
   return (
     <section class="panel alert-card" data-alert={attentionOf(alert)} aria-label={`Alert ${title(alert.rule)}`}>
       <h2>
-        <AlertState alert={alert} /> {title(alert.rule)} <span class="muted">{alert.level}</span>
+        {title(alert.rule)} <AlertState alert={alert} /> <span class="muted">{alert.level}</span>
       </h2>
       <dl class="facts">
         <div class="fact">

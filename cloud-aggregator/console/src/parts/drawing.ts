@@ -5,7 +5,7 @@ import type uPlot from "uplot";
 
 export interface Overlay {
   gaps: readonly [number, number][];
-  provisionalFrom: number | null;
+  provisional: readonly [number, number][];
   /** Where time has not come yet: nothing is missing there, and nothing provisional. */
   future: number;
   window: { from: number; to: number } | null;
@@ -13,7 +13,7 @@ export interface Overlay {
   states: readonly { from: number; to: number; text: string; calm: boolean }[];
 }
 
-export const NO_OVERLAY: Overlay = { gaps: [], provisionalFrom: null, future: Infinity, window: null, limit: null, states: [] };
+export const NO_OVERLAY: Overlay = { gaps: [], provisional: [], future: Infinity, window: null, limit: null, states: [] };
 
 export interface Paint {
   text: string;
@@ -117,12 +117,11 @@ function behind(u: uPlot, o: Overlay, paint: Paint): void {
     ctx.fillRect(at.x, top, at.w, height);
     label(ctx, "no data", at.x, at.w, top + height - 6 * devicePixelRatio, paint.muted, paint.font);
   }
-  if (o.provisionalFrom !== null) {
-    const at = place(u, o.provisionalFrom, Math.min(o.future, u.posToVal(left + width, "x", true) * 1000));
-    if (at) {
-      hatch(ctx, at.x, top, at.w, height, paint.hatch, 9 * devicePixelRatio);
-      label(ctx, "provisional", at.x, at.w, top + height - 6 * devicePixelRatio, paint.muted, paint.font);
-    }
+  for (const [from, to] of o.provisional) {
+    const at = place(u, from, Math.min(to, o.future, u.posToVal(left + width, "x", true) * 1000));
+    if (!at) continue;
+    hatch(ctx, at.x, top, at.w, height, paint.hatch, 9 * devicePixelRatio);
+    label(ctx, "provisional", at.x, at.w, top + height - 6 * devicePixelRatio, paint.muted, paint.font);
   }
   ctx.restore();
 }

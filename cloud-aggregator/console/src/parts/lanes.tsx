@@ -119,7 +119,7 @@ function Piece({ bar, left, width, y, say }: { bar: Bar; left: number; width: nu
   const { item } = bar;
   const from = toMs(item.from) ?? 0;
   const to = toMs(item.to);
-  const point = item.lane === "alarm" && width < 5;
+  const point = (item.lane === "alarm" || item.lane === "clock") && width < 5;
   const words = [bar.text, `${utc(from, true)} UTC`, to === null ? "goes on" : `for ${span(to - from)}`, item.source && item.lane !== "setpoint" ? `source ${sourceName(item.source)}` : "", item.cause ? `cause ${item.cause}` : ""];
   return (
     <g class="piece" data-tone={bar.tone} onPointerEnter={() => say(words.filter(Boolean).join(", "))}>

@@ -1,7 +1,7 @@
 // The lanes of the proof page, and verdicts in words. Pure.
 
 import type { Lane, TimelineItem } from "../api/types.ts";
-import { toMs } from "./time.ts";
+import { span, toMs } from "./time.ts";
 import { iecName, sourceName, title } from "./words.ts";
 
 /** In the order of the page; `none` is what an empty lane means. */
@@ -10,7 +10,7 @@ export const LANES: readonly { lane: Lane; name: string; none: string }[] = [
   { lane: "setpoint", name: "Setpoint", none: "nothing reported" },
   { lane: "limit", name: "Derates, curtailments", none: "none" },
   { lane: "alarm", name: "Alarms, codes", none: "none" },
-  { lane: "clock", name: "Clock quality", none: "nothing reported" },
+  { lane: "clock", name: "Clock quality", none: "no deviation" },
   { lane: "coverage", name: "Coverage", none: "no silence" },
 ];
 
@@ -49,6 +49,11 @@ export function describe(item: TimelineItem): string {
     case "alarm": {
       const named = item.code === null || !item.name.endsWith(String(item.code));
       return [item.code === null ? "" : `Code ${item.code}`, named ? title(item.name) : "", value].filter(Boolean).join(" ");
+    }
+    case "clock": {
+      const [what = "", then] = item.name.split(": ");
+      const by = item.value === null ? "" : ` by ${item.unit === "s" ? span(Math.abs(item.value) * 1_000) : value}`;
+      return `${title(what)}${by}${then ? `: ${then}` : ""}`;
     }
     default:
       return [title(item.name), value].filter(Boolean).join(" ");

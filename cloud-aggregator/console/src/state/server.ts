@@ -49,7 +49,9 @@ export const live = new Live({
   },
   lost(attempt, why) {
     liveRefused.value = why;
+    // Who refuses has answered.
     if (why === null) unreached(attempt);
+    else reached();
   },
   event(name, data) {
     if (name === "wall" && typeof data === "object" && data !== null && "at" in data) setClock(toMs(String(data.at)));

@@ -14,7 +14,7 @@ use crate::fleet::Fleet;
 
 const MAGIC: [u8; 4] = *b"WLSN";
 /// Changes with the layout of the state.
-const LAYOUT_VERSION: u16 = 2;
+const LAYOUT_VERSION: u16 = 3;
 const HEADER_LEN: usize = 4 + 2 + 4 + 32;
 
 /// Why a snapshot is not taken.

@@ -18,9 +18,15 @@ const PATIENCE_US: i64 = SECOND_US;
 const STATUS_ALERTS_MAX: usize = 8;
 
 /// When the next document is due.
+///
+/// What an operator watches waits only for the last document that was written for such a reason: one that a tick brought
+/// just before must not hold it back until the next tick.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pace {
+    /// The last document.
     written: Option<LogTime>,
+    /// The last one that something urgent asked for.
+    urgent_written: Option<LogTime>,
     dirty: bool,
     urgent: bool,
     ticked: bool,
@@ -46,15 +52,21 @@ impl Pace {
     /// Is a document due? Says so once.
     pub(super) fn due(&mut self, now: LogTime, every_us: i64) -> bool {
         let ticked = std::mem::take(&mut self.ticked);
-        let wait = match (self.urgent, self.dirty && ticked) {
-            (true, _) => every_us,
-            (false, true) => every_us.max(PATIENCE_US),
+        let (last, wait) = match (self.urgent, self.dirty && ticked) {
+            (true, _) => (self.urgent_written, every_us),
+            (false, true) => (self.written, every_us.max(PATIENCE_US)),
             (false, false) => return false,
         };
-        let due = self.written.is_none_or(|at| now >= at.plus_us(wait));
+        let due = last.is_none_or(|at| now >= at.plus_us(wait));
         if due {
             *self = Self {
                 written: Some(now),
+                urgent_written: match (self.urgent, ticked) {
+                    (true, false) => Some(now),
+                    // it was due before the tick, and holds back nothing that comes after it
+                    (true, true) => Some(now.plus_us(-wait)),
+                    (false, _) => self.urgent_written,
+                },
                 ..Self::default()
             };
         }
@@ -215,4 +227,57 @@ fn values(newest: &[Option<Newest>], catalogue: &Catalogue, plan: &Plan) -> Vec<
         })
     };
     shown.flatten().filter_map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY_US: i64 = 200_000;
+
+    fn at(ms: i64) -> LogTime {
+        LogTime(1_790_000_000_000_000 + ms * 1_000)
+    }
+
+    #[test]
+    fn a_document_that_a_tick_brought_does_not_hold_back_what_an_operator_watches() {
+        let mut pace = Pace::default();
+        pace.mark_urgent();
+        assert!(pace.due(at(-10), EVERY_US));
+        pace.mark();
+        assert!(!pace.due(at(500), EVERY_US), "it waits for a tick");
+        pace.tick();
+        assert!(pace.due(at(1_000), EVERY_US), "more than a second later");
+        pace.mark_urgent();
+        assert!(pace.due(at(1_005), EVERY_US), "5 ms after the tick");
+        pace.mark_urgent();
+        assert!(!pace.due(at(1_010), EVERY_US), "too soon");
+        pace.tick();
+        assert!(
+            pace.due(at(2_000), EVERY_US),
+            "what waited goes with the tick"
+        );
+        pace.mark_urgent();
+        assert!(pace.due(at(2_005), EVERY_US), "and holds back nothing");
+    }
+
+    #[test]
+    fn urgent_documents_keep_their_distance_and_none_is_forgotten() {
+        let mut pace = Pace::default();
+        let mut written = Vec::new();
+        // and again after a pause: nothing is said twice
+        for ms in (0..2_000).step_by(10) {
+            if ms < 1_000 {
+                pace.mark_urgent();
+            }
+            if ms == 1_500 {
+                pace.tick();
+            }
+            if pace.due(at(ms), EVERY_US) {
+                written.push(ms);
+            }
+        }
+        assert_eq!(written, [0, 200, 400, 600, 800, 1_000]);
+        assert!(pace.rests());
+    }
 }

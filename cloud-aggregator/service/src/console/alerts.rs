@@ -12,9 +12,10 @@ use utoipa::{IntoParams, ToSchema};
 use windlass_cloud_core::output::AlertEvent;
 
 use super::Api;
-use super::ask::{Page, PageParams, Params, Segment, cursor, limit, to_cursor};
+use super::ask::{Page, PageParams, Params, Segment, cursor, flag, limit, to_cursor};
 use super::model::{Alarm, Alert};
 use super::problem::Problem;
+use super::refusals::{Listing, Lookup};
 use crate::serve::store::AlertQuery;
 
 /// Alerts that one request looks through before it answers with what it has and a cursor.
@@ -44,6 +45,7 @@ pub struct AlertParams {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// `next` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
@@ -81,20 +83,10 @@ fn states(text: Option<&str>) -> Result<&'static [&'static str], Problem> {
     })
 }
 
-fn flag(field: &str, text: Option<&str>) -> Result<Option<bool>, Problem> {
-    text.map(|t| {
-        t.parse()
-            .map_err(|_| Problem::field(field, t, "true or false"))
-    })
-    .transpose()
-}
-
 /// Alerts, newest first.
 #[utoipa::path(get, path = "/alerts", tag = "alerts", params(AlertParams), responses(
     (status = 200, body = Page<Alert>),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn alerts(
     State(api): State<Arc<Api>>,
@@ -106,10 +98,10 @@ pub(super) async fn alerts(
     let limit = limit(params.limit.as_deref())?;
     let after = match cursor(params.cursor.as_deref())? {
         None => None,
-        Some(text) => Some(place(&text).ok_or_else(|| {
-            let found = params.cursor.clone().unwrap_or_default();
-            Problem::field("cursor", found, "`next` of an answer to the same request")
-        })?),
+        Some(text) => Some(
+            place(&text)
+                .ok_or_else(|| Problem::cursor(params.cursor.as_deref().unwrap_or_default()))?,
+        ),
     };
     if let Some(farm) = &params.farm {
         api.farm(farm)?;
@@ -192,9 +184,7 @@ fn next(after: Option<&(i64, String)>) -> Option<String> {
 /// One alert.
 #[utoipa::path(get, path = "/alerts/{id}", tag = "alerts", params(("id" = String, Path)), responses(
     (status = 200, body = Alert),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn alert(
     State(api): State<Arc<Api>>,
@@ -218,7 +208,7 @@ impl Api {
 /// Links that are down and what is wrong with the pipeline: a farm's cut is one alarm.
 #[utoipa::path(get, path = "/alarms", tag = "alerts", params(PageParams), responses(
     (status = 200, body = Page<Alarm>),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
+    Listing,
 ))]
 pub(super) async fn alarms(
     State(api): State<Arc<Api>>,
@@ -242,6 +232,7 @@ pub struct EpisodeParams {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// `next` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
@@ -272,9 +263,7 @@ pub struct EpisodeView {
 /// Episodes of the newest alerts, newest first.
 #[utoipa::path(get, path = "/episodes", tag = "alerts", params(EpisodeParams), responses(
     (status = 200, body = Page<EpisodeView>),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn episodes(
     State(api): State<Arc<Api>>,

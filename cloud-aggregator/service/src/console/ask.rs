@@ -1,8 +1,11 @@
 //! What a request asks for: names, pages, times and ranges, checked before anything is read.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,6 +20,11 @@ const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
 /// Longest range, microseconds: 400 days.
 pub const RANGE_MAX_US: i64 = 400 * 86_400 * SECOND_US;
+/// Longest range of an export or of exact readings, microseconds: 31 days.
+pub const EXACT_RANGE_MAX_US: i64 = 31 * 86_400 * SECOND_US;
+
+/// How long a body may take to come.
+const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// The query of a request; unknown keys are refused.
 pub struct Params<T>(pub T);
@@ -46,7 +54,10 @@ pub struct Body<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let Json(body) = Json::<T>::from_request(request, state).await?;
+        let read = Json::<T>::from_request(request, state);
+        let Json(body) = tokio::time::timeout(BODY_MAX, read)
+            .await
+            .map_err(|_| Problem::late())??;
         Ok(Self(body))
     }
 }
@@ -60,6 +71,7 @@ pub struct PageParams {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     pub limit: Option<String>,
     /// `next` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     pub cursor: Option<String>,
 }
 
@@ -88,10 +100,43 @@ pub fn limit(text: Option<&str>) -> Result<usize, Problem> {
     })
 }
 
+/// Yes or no; `None`: not said.
+pub fn flag(field: &str, text: Option<&str>) -> Result<Option<bool>, Problem> {
+    let parse = |t: &str| {
+        t.parse()
+            .map_err(|_| Problem::field(field, t, "true or false"))
+    };
+    text.map(parse).transpose()
+}
+
+/// Forms of an answer.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(dead_code)] // for the schema
+pub enum Format {
+    /// As everywhere.
+    Json,
+    /// A table.
+    Csv,
+}
+
+/// Is the answer to be a table? By `format`, else by what the client accepts.
+pub fn wants_csv(format: Option<&str>, headers: &HeaderMap) -> Result<bool, Problem> {
+    match format {
+        Some("csv") => Ok(true),
+        Some("json") => Ok(false),
+        Some(other) => Err(Problem::field("format", other, "json or csv")),
+        None => {
+            let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
+            Ok(accept.is_some_and(|a| a.starts_with("text/csv")))
+        }
+    }
+}
+
 /// The text that a cursor stands for.
 pub fn cursor(text: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let bad = || Problem::field("cursor", text, "`next` of an answer to the same request");
+    let bad = || Problem::field("cursor", text, "`next` of an answer: hexadecimal digits");
     let digits = text.as_bytes();
     if !digits.len().is_multiple_of(2) || digits.is_empty() {
         return Err(bad());
@@ -103,8 +148,8 @@ pub fn cursor(text: Option<&str>) -> Result<Option<String>, Problem> {
     };
     let byte = |pair: &[u8]| Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8);
     let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
-    let text = bytes.and_then(|b| String::from_utf8(b).ok());
-    text.map(Some).ok_or_else(bad)
+    let read = String::from_utf8(bytes.ok_or_else(bad)?);
+    read.map(Some).map_err(|_| Problem::cursor(text))
 }
 
 /// The cursor that stands for a text.
@@ -125,12 +170,8 @@ impl<T> Page<T> {
         if let Some(after) = cursor(params.cursor.as_deref())? {
             let found = rest.by_ref().any(|s| key(&s) == after);
             if !found {
-                let what = params.cursor.clone().unwrap_or_default();
-                return Err(Problem::field(
-                    "cursor",
-                    what,
-                    "`next` of an answer to the same request, not long ago",
-                ));
+                let what = params.cursor.as_deref().unwrap_or_default();
+                return Err(Problem::cursor(what));
             }
         }
         let mut part: Vec<S> = rest.take(limit + 1).collect();
@@ -184,11 +225,11 @@ impl Range {
         let len = range.to.0.saturating_sub(range.from.0);
         if len <= 0 {
             let found = to.unwrap_or_default();
-            return Err(Problem::field("to", found, "a time after `from`"));
+            return Err(Problem::cannot("to", found, "a time after `from`"));
         }
         if len > max_us {
             let days = |us: i64| us as f64 / (86_400.0 * SECOND_US as f64);
-            return Err(Problem::field(
+            return Err(Problem::cannot(
                 "to",
                 format!("a range of {:.1} days", days(len)),
                 format!("a range of at most {} days", days(max_us)),
@@ -230,8 +271,6 @@ mod tests {
             ("1", Some("zz"), "cursor"),
             ("1", Some("3"), "cursor"),
             ("1", Some(""), "cursor"),
-            ("1", Some("3939"), "cursor"),
-            ("1", Some("ff"), "cursor"),
             ("1", Some("é1"), "cursor"),
         ] {
             let e = page(limit, cursor.map(str::to_owned)).unwrap_err();
@@ -239,6 +278,15 @@ mod tests {
                 (e.status, e.field.as_deref()),
                 (400, Some(field)),
                 "{limit} {cursor:?}"
+            );
+        }
+        // of the right form, but of no list, or not of this one
+        for cursor in ["ff", "3939"] {
+            let e = page("1", Some(cursor.to_owned())).unwrap_err();
+            assert_eq!(
+                (e.status, e.field.as_deref()),
+                (422, Some("cursor")),
+                "{cursor}"
             );
         }
     }

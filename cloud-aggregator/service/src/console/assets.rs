@@ -9,9 +9,8 @@ use super::problem::Problem;
 
 include!(concat!(env!("OUT_DIR"), "/console_files.rs"));
 
-/// Only what comes from here, and what the page draws itself.
-const POLICY: &str = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'; object-src 'none'; \
-                      base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+/// Only what comes from here.
+const POLICY: &str = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 /// Files under assets/ have the hash of their content in their names.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const MISSING: &str = "The console's pages are not in this build: `cargo xtask console` builds them, then build again.\n\

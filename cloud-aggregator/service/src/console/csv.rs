@@ -1,9 +1,8 @@
-//! Exact readings as CSV, streamed: a part in memory at a time, no faster than the client reads.
+//! Tables as CSV, streamed: a part in memory at a time, no faster than the client reads.
 //!
 //! Invariant: an answer that could not be finished ends in an error of the connection, never in a file that looks whole.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +13,17 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use windlass_shared::id::{ChannelId, TurbineId};
+use windlass_shared::id::ChannelId;
 
 use super::Api;
 use super::ask::Range;
-use super::history::{Row, halves};
+use super::history::{Past, Row, in_order};
 use super::model::event_time;
 use super::problem::Problem;
 use crate::lake::reading::quality_name;
 
-const HEADER: &str = "time,channel,value,raw,quality,late,suspect,epoch,seq,index\n";
+/// First line of exported readings.
+pub(super) const HEADER: &str = "time,channel,value,raw,quality,late,suspect,epoch,seq,index\n";
 /// Bytes of a piece, and pieces that wait for the client.
 const PIECE_BYTES: usize = 64 * 1024;
 const PIECES_MAX: usize = 4;
@@ -32,17 +32,42 @@ const UNREAD_MAX: Duration = Duration::from_secs(30);
 
 type Pieces = mpsc::Sender<io::Result<Bytes>>;
 
-/// The readings of the range, as they are read.
-pub(super) fn answer(
-    api: &Arc<Api>,
-    turbine: TurbineId,
-    channels: BTreeSet<ChannelId>,
-    names: BTreeMap<ChannelId, String>,
-    range: Range,
-) -> Response {
+/// A table on its way to the client.
+pub(super) struct Out {
+    text: String,
+    pieces: Pieces,
+}
+
+impl Out {
+    /// Adds a line; waits while the client does not read.
+    pub(super) async fn line(&mut self, line: &str) -> Result<(), Problem> {
+        self.text.push_str(line);
+        if self.text.len() >= PIECE_BYTES {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<(), Problem> {
+        let piece = Bytes::from(std::mem::take(&mut self.text));
+        self.pieces
+            .send_timeout(Ok(piece), UNREAD_MAX)
+            .await
+            .map_err(|_| Problem::busy("the client does not read"))
+    }
+}
+
+/// What `write` writes, as it is written, in a file named after the turbine.
+pub(super) fn answer<F>(api: &Api, turbine: &str, header_line: &str, write: F) -> Response
+where
+    F: AsyncFnOnce(&mut Out) -> Result<(), Problem> + Send + 'static,
+{
     let name = format!("attachment; filename=\"{turbine}.csv\"");
     let (pieces, taken) = mpsc::channel(PIECES_MAX);
-    let places = api.places.clone();
+    let mut out = Out {
+        text: header_line.to_owned(),
+        pieces,
+    };
     let room = Arc::clone(&api.export_room);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
@@ -51,25 +76,13 @@ pub(super) fn answer(
                 return;
             };
             let done = async {
-                let past = places.open(&turbine, channels).await?;
-                let mut parts = past.parts(range);
-                parts.reverse();
-                let mut text = HEADER.to_owned();
-                while let Some(part) = parts.pop() {
-                    match past.sorted(part).await? {
-                        Some(rows) => write(&rows, &names, &mut text, &pieces).await?,
-                        None => {
-                            let (first, second) = halves(part);
-                            parts.extend([second, first]);
-                        }
-                    }
-                }
-                send(&mut text, &pieces).await
+                write(&mut out).await?;
+                out.send().await
             };
             if let Err(problem) = done.await {
                 let error = io::Error::other(problem.detail);
                 // a client that is gone needs no error
-                drop(pieces.send_timeout(Err(error), UNREAD_MAX).await);
+                drop(out.pieces.send_timeout(Err(error), UNREAD_MAX).await);
             }
         });
     });
@@ -84,36 +97,29 @@ pub(super) fn answer(
     (headers, Body::from_stream(body)).into_response()
 }
 
-async fn write(
-    rows: &[Row],
+/// Writes every reading of the range.
+pub(super) async fn readings(
+    past: &Past,
+    range: Range,
     names: &BTreeMap<ChannelId, String>,
-    text: &mut String,
-    pieces: &Pieces,
+    out: &mut Out,
 ) -> Result<(), Problem> {
-    for row in rows {
-        line(row, names, text);
-        if text.len() >= PIECE_BYTES {
-            send(text, pieces).await?;
+    let sorted = async |part| past.sorted(part).await;
+    in_order(past.parts(range), sorted, async |rows: Vec<Row>| {
+        for row in &rows {
+            out.line(&line(row, names)).await?;
         }
-    }
-    Ok(())
+        Ok(true)
+    })
+    .await
 }
 
-async fn send(text: &mut String, pieces: &Pieces) -> Result<(), Problem> {
-    let piece = Bytes::from(std::mem::take(text));
-    pieces
-        .send_timeout(Ok(piece), UNREAD_MAX)
-        .await
-        .map_err(|_| Problem::busy("the client does not read"))
-}
-
-fn line(row: &Row, names: &BTreeMap<ChannelId, String>, text: &mut String) {
+fn line(row: &Row, names: &BTreeMap<ChannelId, String>) -> String {
     let number = |x: Option<f64>| x.map(|v| v.to_string()).unwrap_or_default();
     let raw = row.raw.map(|v| v.to_string()).unwrap_or_default();
-    // writing to a String does not fail; channel names are snake case, so nothing needs quotes
-    writeln!(
-        text,
-        "{},{},{},{raw},{},{},{},{},{},{}",
+    // channel names are snake case, so nothing needs quotes
+    format!(
+        "{},{},{},{raw},{},{},{},{},{},{}\n",
         event_time(row.time).unwrap_or_default(),
         names.get(&row.channel).map_or("", String::as_str),
         number(row.value),
@@ -124,5 +130,4 @@ fn line(row: &Row, names: &BTreeMap<ChannelId, String>, text: &mut String) {
         row.seq,
         row.index,
     )
-    .ok();
 }

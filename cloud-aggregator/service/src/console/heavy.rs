@@ -79,3 +79,41 @@ pub(super) fn lake_failed(e: LakeError) -> Problem {
         e => Problem::failed("reading the lake", &e),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::RETRY_AFTER;
+    use axum::response::IntoResponse;
+    use tokio::sync::watch;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_too_much_at_once_is_refused_with_503_and_all_else_is_answered() {
+        let heavy = Heavy::default();
+        let (open, opened) = watch::channel(false);
+        let query = |n: usize| {
+            let (heavy, mut opened) = (heavy.clone(), opened.clone());
+            tokio::spawn(async move {
+                let query = move || async move {
+                    opened.wait_for(|o| *o).await.ok();
+                    Ok(n)
+                };
+                heavy.run(query).await
+            })
+        };
+        let held: Vec<_> = (0..RUNNING_MAX + WAITING_MAX).map(query).collect();
+        while heavy.waiting.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let refused = heavy.run(|| async { Ok(0) }).await.unwrap_err();
+        let answer = refused.into_response();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()[RETRY_AFTER], "2");
+        open.send_replace(true);
+        for (n, one) in held.into_iter().enumerate() {
+            assert_eq!(one.await.unwrap().unwrap(), n);
+        }
+        assert_eq!(heavy.run(|| async { Ok(7) }).await.unwrap(), 7);
+    }
+}

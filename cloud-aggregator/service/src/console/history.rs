@@ -21,7 +21,8 @@ use super::heavy::lake_failed;
 use super::problem::Problem;
 use crate::lake::read::{Filter, View};
 use crate::lake::reading::{Reading, ReadingColumns, has_number};
-use crate::lake::{FileEntry, Lake, LakeError, Table};
+use crate::lake::views::Views;
+use crate::lake::{FileEntry, Table};
 use crate::log::sqlite::SqliteView;
 use crate::log::{
     Group, LogError, Offset, PartitionId, ReadLimits, StoredEntry, Topic, TopicPartition,
@@ -29,6 +30,9 @@ use crate::log::{
 
 /// Readings in memory (64 bytes each).
 pub const ROWS_MAX: usize = 400_000;
+/// Files of the lake that one request reads at once, and their bytes.
+const READ_FILES_MAX: usize = 10_000;
+const READ_BYTES_MAX: u64 = 1_000_000_000;
 /// Entries of the log's tail that are looked through: what is older and not in the lake is not shown.
 const TAIL_ENTRIES_MAX: u64 = 200_000;
 const TAIL_READ: ReadLimits = ReadLimits {
@@ -88,8 +92,8 @@ impl Row {
 /// Where a turbine's past is.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// The lake.
-    pub lake: String,
+    /// The lake, as far as it was read.
+    pub lake: Arc<Views>,
     /// The log's file.
     pub log: PathBuf,
     /// For scales.
@@ -100,7 +104,7 @@ pub struct Places {
 pub struct Past {
     turbine: TurbineId,
     channels: BTreeSet<ChannelId>,
-    view: Option<View>,
+    view: Option<Arc<View>>,
     /// Entries behind the lake's last cut, by the turbine, oldest first.
     tail: Vec<StoredEntry>,
     fleet: Arc<Fleet>,
@@ -128,12 +132,8 @@ impl Places {
     }
 
     /// What the lake has committed; `None`: there is no lake yet.
-    pub async fn view(&self) -> Result<Option<View>, Problem> {
-        match Lake::open(&self.lake) {
-            Ok(lake) => lake.view().await.map(Some).map_err(lake_failed),
-            Err(LakeError::Url { .. }) => Ok(None),
-            Err(e) => Err(lake_failed(e)),
-        }
+    pub async fn view(&self) -> Result<Option<Arc<View>>, Problem> {
+        self.lake.newest().await.map_err(lake_failed)
     }
 
     /// Entries of a topic about the turbine that the lake does not have yet.
@@ -179,6 +179,24 @@ impl Past {
             .as_ref()
             .map_or_else(Vec::new, |v| v.files(Table::Readings, &filter));
         (filter, files)
+    }
+
+    /// An error when reading the range's readings at once is more than one request may cost; `field` is what can be less.
+    pub fn affordable(&self, field: &str, range: Range) -> Result<(), Problem> {
+        let (_, files) = self.files(range);
+        let bytes: u64 = files.iter().map(|f| f.bytes).sum();
+        if files.len() <= READ_FILES_MAX && bytes <= READ_BYTES_MAX {
+            return Ok(());
+        }
+        let mb = |bytes: u64| bytes / 1_000_000;
+        Err(Problem::cannot(
+            field,
+            format!("a range with {} files of {} MB", files.len(), mb(bytes)),
+            format!(
+                "a range with at most {READ_FILES_MAX} files of {} MB",
+                mb(READ_BYTES_MAX)
+            ),
+        ))
     }
 
     /// Hands every reading of the range to `each`, in no order.
@@ -317,24 +335,53 @@ impl Past {
     /// Parts of the range, in order, that each hold about as many readings as fit in memory.
     pub fn parts(&self, range: Range) -> Vec<Range> {
         let (_, files) = self.files(range);
-        let rows: u64 = files
-            .iter()
-            .map(|f| f.rows / (f.turbines.len().max(1) as u64))
-            .sum();
-        let n = (rows / (ROWS_MAX as u64 / 2) + 1).min(4_096) as i64;
-        let step = (range.to.0 - range.from.0) / n + 1;
-        (0..n)
-            .map(|i| Range {
-                from: range.from.plus_us(step * i),
-                to: range.from.plus_us(step * (i + 1)).min(range.to),
-            })
-            .filter(|r| r.from < r.to)
-            .collect()
+        divide(range, &files, ROWS_MAX)
     }
 }
 
+/// Parts of the range, in order, that each hold about half of `rows_max` rows of one turbine, if those of the files are
+/// spread evenly.
+pub fn divide(range: Range, files: &[&FileEntry], rows_max: usize) -> Vec<Range> {
+    let rows = files
+        .iter()
+        .map(|f| f.rows / (f.turbines.len().max(1) as u64));
+    let n = (rows.sum::<u64>() / (rows_max as u64 / 2) + 1).min(4_096) as i64;
+    let step = (range.to.0 - range.from.0) / n + 1;
+    (0..n)
+        .map(|i| Range {
+            from: range.from.plus_us(step * i),
+            to: range.from.plus_us(step * (i + 1)).min(range.to),
+        })
+        .filter(|r| r.from < r.to)
+        .collect()
+}
+
+/// Hands the rows of each part to `take`, in order, until that says no. `sorted` gives the rows of a part, or `None` when
+/// they are too many: then the part is halved.
+pub async fn in_order<R>(
+    mut parts: Vec<Range>,
+    sorted: impl AsyncFn(Range) -> Result<Option<Vec<R>>, Problem>,
+    mut take: impl AsyncFnMut(Vec<R>) -> Result<bool, Problem>,
+) -> Result<(), Problem> {
+    parts.reverse();
+    while let Some(part) = parts.pop() {
+        match sorted(part).await? {
+            None => {
+                let (first, second) = halves(part);
+                parts.extend([second, first]);
+            }
+            Some(rows) => {
+                if !take(rows).await? {
+                    break;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Two halves of a range.
-pub fn halves(range: Range) -> (Range, Range) {
+fn halves(range: Range) -> (Range, Range) {
     let middle = EventTime(range.from.0 + (range.to.0 - range.from.0) / 2);
     let first = Range {
         from: range.from,

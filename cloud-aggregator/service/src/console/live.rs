@@ -22,6 +22,7 @@ use super::ask::{Params, time_text};
 use super::board::{Board, Card};
 use super::model::{Alert, Turbine};
 use super::problem::Problem;
+use super::refusals::{Listing, Lookup};
 use super::turbines::values;
 use crate::stop::Stop;
 
@@ -36,7 +37,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[into_params(parameter_in = Query)]
 pub struct LiveParams {
     /// Of `wall`, `alerts`, `pipeline`, separated by commas; all unless said.
-    #[param(example = "wall,alerts")]
+    #[param(
+        example = "wall,alerts",
+        pattern = "^(wall|alerts|pipeline)(,(wall|alerts|pipeline))*$"
+    )]
     topics: Option<String>,
     /// Only this farm's turbines and alerts.
     farm: Option<String>,
@@ -87,9 +91,9 @@ struct Client {
     get, path = "/live", tag = "live", params(LiveParams),
     responses(
         (status = 200, description = "`event: wall`, `alerts`, `pipeline`, `turbine`; data in JSON", body = String, content_type = "text/event-stream"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        Listing,
+        Lookup,
+        Listing,
     )
 )]
 pub(super) async fn live(
@@ -248,3 +252,7 @@ fn cell(t: &Turbine) -> Value {
         a.provisional,
     ])
 }
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;

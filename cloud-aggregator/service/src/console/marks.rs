@@ -18,6 +18,7 @@ use super::Api;
 use super::ask::{Body, Segment, time};
 use super::model::is_open;
 use super::problem::Problem;
+use super::refusals::Marking;
 use crate::log::{NewEntry, PartitionId, Topic, TopicPartition};
 
 /// Longest note, bytes.
@@ -79,13 +80,7 @@ type Answer = Result<(StatusCode, Json<Accepted>), Problem>;
 /// Somebody has seen the alert.
 #[utoipa::path(post, path = "/alerts/{id}/acknowledge", tag = "alerts", params(("id" = String, Path)), request_body = Acknowledge, responses(
     (status = 202, body = Accepted),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The alert is over", body = Problem, content_type = "application/problem+json"),
-    (status = 413, body = Problem, content_type = "application/problem+json"),
-    (status = 415, body = Problem, content_type = "application/problem+json"),
-    (status = 422, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Marking,
 ))]
 pub(super) async fn acknowledge(
     State(api): State<Arc<Api>>,
@@ -99,13 +94,7 @@ pub(super) async fn acknowledge(
 /// The alert is put aside until a time.
 #[utoipa::path(post, path = "/alerts/{id}/shelve", tag = "alerts", params(("id" = String, Path)), request_body = Shelve, responses(
     (status = 202, body = Accepted),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The alert is over", body = Problem, content_type = "application/problem+json"),
-    (status = 413, body = Problem, content_type = "application/problem+json"),
-    (status = 415, body = Problem, content_type = "application/problem+json"),
-    (status = 422, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Marking,
 ))]
 pub(super) async fn shelve(
     State(api): State<Arc<Api>>,
@@ -116,7 +105,7 @@ pub(super) async fn shelve(
     let now = api.clock.wall();
     if until.0 <= now.0 || until.0 > now.0.saturating_add(SHELF_MAX_US) {
         let expected = "a time in the future, at most 31 days from now";
-        return Err(Problem::field("until", body.until, expected));
+        return Err(Problem::cannot("until", body.until, expected));
     }
     let until = LogTime(until.0);
     api.mark(&id, body.by, body.note, MarkAction::Shelve { until })
@@ -126,13 +115,7 @@ pub(super) async fn shelve(
 /// The alert comes back.
 #[utoipa::path(post, path = "/alerts/{id}/unshelve", tag = "alerts", params(("id" = String, Path)), request_body = Unshelve, responses(
     (status = 202, body = Accepted),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "The alert is over", body = Problem, content_type = "application/problem+json"),
-    (status = 413, body = Problem, content_type = "application/problem+json"),
-    (status = 415, body = Problem, content_type = "application/problem+json"),
-    (status = 422, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Marking,
 ))]
 pub(super) async fn unshelve(
     State(api): State<Arc<Api>>,
@@ -147,12 +130,12 @@ impl Api {
     async fn mark(&self, id: &str, by: String, note: String, action: MarkAction) -> Answer {
         if by.trim().is_empty() || by.len() > MARK_NAME_BYTES_MAX {
             let expected = format!("a name of 1 to {MARK_NAME_BYTES_MAX} bytes");
-            return Err(Problem::field("by", by, expected));
+            return Err(Problem::cannot("by", by, expected));
         }
         if note.len() > NOTE_BYTES_MAX {
             let found = format!("{} bytes", note.len());
             let expected = format!("at most {NOTE_BYTES_MAX} bytes");
-            return Err(Problem::field("note", found, expected));
+            return Err(Problem::cannot("note", found, expected));
         }
         let event = self.alert_event(id).await?;
         if !is_open(event.state) {

@@ -6,11 +6,15 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use windlass_cloud_core::facts::{LinkAlarm, LinkKind};
 use windlass_cloud_core::output::{AlertEvent, AlertState, Direction, Level};
-use windlass_shared::time::EventTime;
+use windlass_shared::time::{EventTime, LogTime};
 
 use super::ask::time_text;
 
 pub(super) fn event_time(t: EventTime) -> Option<String> {
+    time_text(t.0)
+}
+
+pub(super) fn log_time(t: LogTime) -> Option<String> {
     time_text(t.0)
 }
 

@@ -68,6 +68,8 @@ struct Memory {
     store: Option<StatusStore>,
     log: Option<SqliteView>,
     docs: BTreeMap<TurbineId, Arc<StatusDoc>>,
+    /// Of the documents, by turbine: what has not moved is not read again.
+    positions: BTreeMap<String, u64>,
     alerts: BTreeMap<String, Arc<AlertEvent>>,
     alert_positions: Option<Vec<Option<Offset>>>,
     rates: BTreeMap<TurbineId, Rate>,
@@ -291,9 +293,19 @@ fn read_store(memory: &mut Memory, partitions: u16) -> Result<(), StoreError> {
     let Some(store) = &memory.store else {
         return Ok(());
     };
-    for text in store.status_documents()? {
+    for (turbine, position) in store.status_positions()? {
+        if memory.positions.get(&turbine) == Some(&position) {
+            continue;
+        }
+        let Some(text) = store.status_document(&turbine)? else {
+            continue;
+        };
         match StatusDoc::decode(text.as_bytes()) {
-            Ok(doc) => drop(memory.docs.insert(doc.turbine.clone(), Arc::new(doc))),
+            Ok(doc) => {
+                // the document's own position: it may be newer than the one in the list
+                memory.positions.insert(turbine, doc.position);
+                memory.docs.insert(doc.turbine.clone(), Arc::new(doc));
+            }
             Err(error) => tracing::error!(%error, "a status document was passed over"),
         }
     }

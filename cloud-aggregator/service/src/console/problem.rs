@@ -62,6 +62,19 @@ impl Problem {
             ..Self::new(StatusCode::BAD_REQUEST, "")
         }
     }
+    /// 422: each field reads well, but together, or now, they make no sense.
+    pub fn cannot(field: &str, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Self {
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            ..Self::field(field, found, expected)
+        }
+    }
+    /// 422: a cursor that is of no answer to this request.
+    pub fn cursor(found: &str) -> Self {
+        Self::cannot("cursor", found, "`next` of an answer to the same request")
+    }
     /// 404.
     pub fn not_found(what: &str, name: &str) -> Self {
         Self::new(
@@ -75,6 +88,11 @@ impl Problem {
             StatusCode::METHOD_NOT_ALLOWED,
             "this address does not know that method; see /api/v1/openapi.json",
         )
+    }
+    /// 408.
+    pub fn late() -> Self {
+        let detail = "the body did not come in time";
+        Self::new(StatusCode::REQUEST_TIMEOUT, detail)
     }
     /// 409.
     pub fn conflict(detail: impl Into<String>) -> Self {

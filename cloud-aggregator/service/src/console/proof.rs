@@ -1,24 +1,24 @@
 //! What a turbine's records prove: coverage, and what it reported at a moment.
 //!
-//! Invariant: the verdict is computed from the original bytes, those in the lake and those behind its last cut in the log;
-//! it says exact only when coverage does and every hash chain in the lake holds.
+//! Invariants: the verdict is that of the coverage saved with the lake's newest cut, whose hash its marker holds, with the
+//! log's tail taken in; only the original bytes behind the range are read, and it never says exact when they are not what
+//! they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use windlass_cloud_core::admit::{admit, stamps_max};
+use windlass_cloud_core::cut::{Dedupe, Taken};
 use windlass_cloud_core::facts::{Situation, limit as limit_of, setpoint_source_name};
+use windlass_cloud_core::task::LogInput;
 use windlass_cloud_core::topic::Topic;
 use windlass_shared::coverage::{Coverage, EpochView, Loss, Verdict};
 use windlass_shared::id::{ChannelId, TurbineId};
 use windlass_shared::record::LossReason;
 use windlass_shared::time::{EventTime, LogTime, SECOND_US};
-use windlass_shared::wire::{self, Control, Logged};
 
 use super::Api;
 use super::ask::{Params, RANGE_MAX_US, Range, Segment, time};
@@ -26,14 +26,16 @@ use super::heavy::lake_failed;
 use super::history::{Places, Row};
 use super::model::{Coded, coded_iec, event_time};
 use super::problem::Problem;
-use crate::lake::proof::Proof;
+use super::refusals::Lookup;
 use crate::lake::reading::quality_name;
-use crate::log::StoredEntry;
+use crate::lake::spot::{ClockFact, Spot};
 
 /// Stamps of the log's tail may be ahead of log time by this much, as the partition task's default.
 const SKEW_MAX_US: i64 = 300 * SECOND_US;
 /// Longest look back of `at`, microseconds: a day.
 const AROUND_MAX_US: i64 = 86_400 * SECOND_US;
+/// Original bytes that one request reads again.
+const EVIDENCE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Missing ranges that an answer names.
 const MISSING_MAX: usize = 1_000;
 
@@ -58,7 +60,8 @@ pub struct AtParams {
     /// The moment.
     #[param(required = true, value_type = String, format = DateTime)]
     time: Option<String>,
-    /// How far back values may be, such as `10m` (unless said), at most `24h`.
+    /// How far back values may be, such as `90s`, `10m` (unless said) or `2h`, at most `24h`.
+    #[param(pattern = "^[0-9]{1,5}[smh]$")]
     around: Option<String>,
 }
 
@@ -67,6 +70,8 @@ pub struct AtParams {
 pub struct CoverageAnswer {
     /// Of the range: `exact`, `recorded_loss` or `incomplete`.
     verdict: &'static str,
+    /// Whether the original bytes behind the range are what they were.
+    bytes: Bytes,
     /// Runs of the agent, oldest first.
     epochs: Vec<EpochAnswer>,
     /// Records that may have held readings of the range, and are not here.
@@ -116,6 +121,8 @@ pub struct Missing {
 pub struct AtAnswer {
     /// `exact`, `recorded_loss` or `incomplete`.
     verdict: &'static str,
+    /// Whether the original bytes behind `around` are what they were.
+    bytes: Bytes,
     /// What keeps it from being exact.
     why: Vec<Missing>,
     /// Last value of each channel at or before the moment.
@@ -148,57 +155,68 @@ pub struct AtValue {
     index: u32,
 }
 
-/// What the records say, and whether their chain holds.
-struct Evidence {
+/// What the records say, and whether the bytes behind the range are what they were.
+pub(super) struct Evidence {
     coverage: Coverage,
-    holds: bool,
+    bytes: Bytes,
+    /// What the gateway's clock did, as far as the bytes were read.
+    pub(super) clock: Vec<ClockFact>,
+}
+
+/// What is known of the original bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Bytes {
+    /// Those in the lake that hold readings of the range were read; they hash as they should, and join.
+    Verified,
+    /// They do not.
+    Damaged,
+    /// They are too many for one request; `windlass-cloud lake verify` reads them all.
+    NotRead,
 }
 
 impl Places {
-    /// What is known of a range, in a word.
-    pub(super) async fn verdict(
+    /// What is known of a range: the coverage that the lake went on with after its newest cut, with what the log holds behind
+    /// it, and the original bytes behind the range.
+    pub(super) async fn evidence(
         &self,
         turbine: &TurbineId,
         range: Range,
-    ) -> Result<&'static str, Problem> {
-        Ok(self.evidence(turbine, range).await?.verdict(range).0)
-    }
-
-    async fn evidence(&self, turbine: &TurbineId, range: Range) -> Result<Evidence, Problem> {
+    ) -> Result<Evidence, Problem> {
         let tail = self.tail(Topic::Telemetry, turbine);
         let tail = tail.map_err(|e| Problem::failed("reading the log", &e))?;
-        let proof = match self.view().await? {
-            Some(view) => Proof::read(&view, turbine.as_str(), range.from, range.to)
+        let mut known = Dedupe::default();
+        let mut spot = Some(Spot::default());
+        if let Some(view) = self.view().await? {
+            let name = turbine.as_str();
+            known = view.known(name).await.map_err(lake_failed)?;
+            spot = Spot::read(&view, name, range.from, range.to, EVIDENCE_BYTES_MAX)
                 .await
-                .map_err(lake_failed)?,
-            None => Proof::default(),
-        };
-        let holds = proof.chain_holds() && proof.disagreements == 0;
-        let mut coverage = proof.coverage;
-        let mut speaks = None;
+                .map_err(lake_failed)?;
+        }
         for entry in &tail {
-            self.take(&mut coverage, &mut speaks, entry);
-        }
-        Ok(Evidence { coverage, holds })
-    }
-
-    fn take(
-        &self,
-        coverage: &mut Coverage,
-        speaks: &mut Option<windlass_shared::catalogue::CatalogueHash>,
-        entry: &StoredEntry,
-    ) {
-        match wire::decode_logged(&entry.value) {
-            Ok(Logged::Telemetry { record, .. }) => {
-                let hash = wire::hash(&record);
-                if let Ok(record) = wire::decode(&record) {
-                    let latest = stamps_max(LogTime(entry.time.0), entry.time, SKEW_MAX_US);
-                    drop(admit(coverage, speaks, &self.fleet, &record, &hash, latest));
-                }
+            let input = LogInput {
+                offset: entry.offset.0,
+                log_time: entry.time,
+                writer: entry.writer,
+                key: &entry.key,
+                value: &entry.value,
+            };
+            let log_time = LogTime(entry.time.0);
+            let taken = known.take(&self.fleet, SKEW_MAX_US, &input, log_time);
+            if let (Taken::Fresh { record, .. }, Some(spot)) = (&taken, &mut spot) {
+                spot.hear_clock(record, entry.time);
             }
-            Ok(Logged::Control(Control::Refused(r))) => coverage.refuse(r.id.epoch, r.id.seq),
-            _ => {}
         }
+        Ok(Evidence {
+            coverage: known.coverage(turbine).cloned().unwrap_or_default(),
+            bytes: match &spot {
+                None => Bytes::NotRead,
+                Some(spot) if spot.holds() => Bytes::Verified,
+                Some(_) => Bytes::Damaged,
+            },
+            clock: spot.map(|s| s.clock).unwrap_or_default(),
+        })
     }
 }
 
@@ -213,7 +231,7 @@ fn reason(reason: Option<LossReason>) -> &'static str {
     }
 }
 
-fn missing_of(loss: &Loss) -> Missing {
+pub(super) fn missing_of(loss: &Loss) -> Missing {
     Missing {
         epoch: loss.epoch.to_string(),
         first: loss.seqs.map(|s| s.first.0),
@@ -223,9 +241,13 @@ fn missing_of(loss: &Loss) -> Missing {
 }
 
 impl Evidence {
-    fn verdict(&self, range: Range) -> (&'static str, Vec<Missing>) {
+    pub(super) fn bytes(&self) -> Bytes {
+        self.bytes
+    }
+
+    pub(super) fn verdict(&self, range: Range) -> (&'static str, Vec<Missing>) {
         match self.coverage.verdict(range.from, range.to) {
-            Verdict::Exact if self.holds => ("exact", Vec::new()),
+            Verdict::Exact if self.bytes != Bytes::Damaged => ("exact", Vec::new()),
             Verdict::WithLoss(losses) => {
                 let named = losses.iter().take(MISSING_MAX).map(missing_of);
                 ("recorded_loss", named.collect())
@@ -278,9 +300,7 @@ fn runs(epoch: &EpochView, frontier: Option<&str>) -> Vec<RunAnswer> {
 /// What came of a turbine and what did not, and what that means for a range.
 #[utoipa::path(get, path = "/turbines/{id}/coverage", tag = "history", params(("id" = String, Path), CoverageParams), responses(
     (status = 200, body = CoverageAnswer),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn coverage(
     State(api): State<Arc<Api>>,
@@ -308,6 +328,7 @@ pub(super) async fn coverage(
         });
         Ok(CoverageAnswer {
             verdict,
+            bytes: evidence.bytes,
             epochs: epochs.collect(),
             missing,
         })
@@ -317,18 +338,28 @@ pub(super) async fn coverage(
 
 fn around(text: Option<&str>) -> Result<i64, Problem> {
     let text = text.unwrap_or("10m");
-    let us = text.parse::<SignedDuration>().ok();
-    let us = us.and_then(|d| i64::try_from(d.as_micros()).ok());
-    us.filter(|us| (1..=AROUND_MAX_US).contains(us))
-        .ok_or_else(|| Problem::field("around", text, "a duration such as 10m, at most 24h"))
+    let parse = || {
+        let n = text.strip_suffix(['s', 'm', 'h'])?;
+        let form = (1..=5).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_digit());
+        let unit = match text.bytes().last()? {
+            b's' => 1,
+            b'm' => 60,
+            _ => 3_600,
+        };
+        form.then(|| n.parse::<i64>().ok())?.map(|n| n * unit)
+    };
+    let expected = "a duration such as 90s, 10m or 2h, at most 24h";
+    let s = parse().ok_or_else(|| Problem::field("around", text, expected))?;
+    if s == 0 || s * SECOND_US > AROUND_MAX_US {
+        return Err(Problem::cannot("around", text, expected));
+    }
+    Ok(s * SECOND_US)
 }
 
 /// What the turbine reported at a moment, with the record of each value.
 #[utoipa::path(get, path = "/turbines/{id}/at", tag = "history", params(("id" = String, Path), AtParams), responses(
     (status = 200, body = AtAnswer),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn at(
     State(api): State<Arc<Api>>,
@@ -349,6 +380,7 @@ pub(super) async fn at(
     let (places, catalogue) = (api.places.clone(), api.catalogue(&card).cloned());
     let answer = api.heavy.run(move || async move {
         let past = places.open(&turbine, BTreeSet::new()).await?;
+        past.affordable("around", range)?;
         let mut last: BTreeMap<ChannelId, Row> = BTreeMap::new();
         past.each(range, &mut |row| {
             if !row.suspect {
@@ -359,7 +391,8 @@ pub(super) async fn at(
             }
         })
         .await?;
-        let (verdict, why) = places.evidence(&turbine, range).await?.verdict(range);
+        let evidence = places.evidence(&turbine, range).await?;
+        let (verdict, why) = evidence.verdict(range);
         let channel = |id| catalogue.as_ref().and_then(|c| c.channel(id));
         let value = |name: &str| {
             let id = catalogue.as_ref()?.by_name(name)?.id;
@@ -385,6 +418,7 @@ pub(super) async fn at(
         });
         Ok(AtAnswer {
             verdict,
+            bytes: evidence.bytes,
             why,
             values: values.collect(),
             state: situation.iec_state.map(coded_iec),

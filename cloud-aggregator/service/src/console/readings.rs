@@ -5,25 +5,27 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use windlass_shared::catalogue::{Catalogue, Channel};
 use windlass_shared::id::{ChannelId, TurbineId};
-use windlass_shared::time::{EventTime, SECOND_US};
+use windlass_shared::time::EventTime;
 
 use super::Api;
-use super::ask::{Page, Params, RANGE_MAX_US, Range, Segment, cursor, limit, to_cursor};
+use super::ask::{
+    EXACT_RANGE_MAX_US, Page, Params, RANGE_MAX_US, Range, Segment, cursor, flag, limit, to_cursor,
+    wants_csv,
+};
 use super::board::Card;
 use super::csv;
-use super::history::{Past, Place, Row, halves};
+use super::history::{Past, Place, Row, in_order};
 use super::model::event_time;
 use super::problem::Problem;
+use super::refusals::Lookup;
 use crate::lake::reading::quality_name;
 
-/// Longest exact range, microseconds: 31 days.
-const EXACT_RANGE_MAX_US: i64 = 31 * 86_400 * SECOND_US;
 const POINTS_DEFAULT: u32 = 1_000;
 const POINTS_MAX: u32 = 5_000;
 /// Channels of one request.
@@ -52,11 +54,13 @@ pub struct ReadingParams {
     #[param(value_type = Option<bool>)]
     exact: Option<String>,
     /// `json` (unless said) or `csv`, which is always exact; `Accept: text/csv` is the same.
+    #[param(value_type = Option<super::ask::Format>)]
     format: Option<String>,
     /// With `exact`: how many items, 1 to 1000; 100 unless said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// With `exact`: `next` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
@@ -142,9 +146,7 @@ impl ReadingView {
 #[utoipa::path(get, path = "/turbines/{id}/readings", tag = "history", params(("id" = String, Path), ReadingParams), responses(
     (status = 200, description = "Display, with `exact` Page<ReadingView>", content(
         (Display = "application/json"), (String = "text/csv"))),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn readings(
     State(api): State<Arc<Api>>,
@@ -154,7 +156,7 @@ pub(super) async fn readings(
 ) -> Result<Response, Problem> {
     let card = api.card(&id)?;
     let channels = api.channels(&card, params.channels.as_deref())?;
-    let exact = flag("exact", params.exact.as_deref())?;
+    let exact = flag("exact", params.exact.as_deref())?.unwrap_or(false);
     let csv = wants_csv(params.format.as_deref(), &headers)?;
     let max = if exact || csv {
         EXACT_RANGE_MAX_US
@@ -167,7 +169,10 @@ pub(super) async fn readings(
     let places = api.places.clone();
     let names = channels.iter().map(|c| (c.id, c.name.clone())).collect();
     if csv {
-        return Ok(csv::answer(&api, turbine, ids, names, range));
+        return Ok(csv::answer(&api, &id, csv::HEADER, async move |out| {
+            let past = places.open(&turbine, ids).await?;
+            csv::readings(&past, range, &names, out).await
+        }));
     }
     if exact {
         let limit = limit(params.limit.as_deref())?;
@@ -182,27 +187,10 @@ pub(super) async fn readings(
     let provisional = provisional_from(&card, range);
     let display = api.heavy.run(move || async move {
         let past = places.open(&turbine, ids).await?;
+        past.affordable("to", range)?;
         display(&past, &channels, range, points, provisional).await
     });
     Ok(Json(display.await?).into_response())
-}
-
-fn flag(field: &str, text: Option<&str>) -> Result<bool, Problem> {
-    let text = text.unwrap_or("false");
-    text.parse()
-        .map_err(|_| Problem::field(field, text, "true or false"))
-}
-
-fn wants_csv(format: Option<&str>, headers: &HeaderMap) -> Result<bool, Problem> {
-    match format {
-        Some("csv") => Ok(true),
-        Some("json") => Ok(false),
-        Some(other) => Err(Problem::field("format", other, "json or csv")),
-        None => {
-            let accept = headers.get(header::ACCEPT).and_then(|a| a.to_str().ok());
-            Ok(accept.is_some_and(|a| a.starts_with("text/csv")))
-        }
-    }
 }
 
 fn points(text: Option<&str>) -> Result<u32, Problem> {
@@ -238,7 +226,7 @@ impl Api {
                 out.push(channel.clone());
             }
             if out.len() > CHANNELS_MAX {
-                return Err(Problem::field("channels", "more", expected()));
+                return Err(Problem::cannot("channels", "more", expected()));
             }
         }
         Ok(out)
@@ -361,10 +349,9 @@ fn place_after(text: Option<&str>, range: Range) -> Result<Option<Place>, Proble
         let inside = range.from <= time && time < range.to && parts.next().is_none();
         inside.then_some((time, channel, epoch, seq, index))
     };
-    let expected = "`next` of an answer to the same request";
     parse()
         .map(Some)
-        .ok_or_else(|| Problem::field("cursor", text.unwrap_or_default(), expected))
+        .ok_or_else(|| Problem::cursor(text.unwrap_or_default()))
 }
 
 async fn exact_page(
@@ -375,23 +362,16 @@ async fn exact_page(
     names: &BTreeMap<ChannelId, String>,
 ) -> Result<Page<ReadingView>, Problem> {
     let from = after.map_or(range.from, |a| a.0);
-    let mut parts = past.parts(Range { from, to: range.to });
-    parts.reverse();
+    let parts = past.parts(Range { from, to: range.to });
     let mut rows: Vec<Row> = Vec::new();
-    while let Some(part) = parts.pop() {
-        let Some(more) = past.sorted(part).await? else {
-            let (first, second) = halves(part);
-            parts.extend([second, first]);
-            continue;
-        };
-        let more = more
-            .into_iter()
-            .filter(|r| after.is_none_or(|a| r.place() > a));
+    let sorted = async |part| past.sorted(part).await;
+    in_order(parts, sorted, async |more: Vec<Row>| {
+        let more = more.into_iter();
+        let more = more.filter(|r| after.is_none_or(|a| r.place() > a));
         rows.extend(more.take(limit + 1 - rows.len()));
-        if rows.len() > limit {
-            break;
-        }
-    }
+        Ok(rows.len() <= limit)
+    })
+    .await?;
     let whole = rows.len() <= limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| !whole).map(|r| {

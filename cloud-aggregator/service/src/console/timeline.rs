@@ -17,9 +17,12 @@ use windlass_shared::time::{EventTime, SECOND_US};
 
 use super::Api;
 use super::ask::{Params, Range, Segment};
-use super::history::{Row, halves};
+use super::history::{Row, in_order};
 use super::model::event_time;
 use super::problem::Problem;
+use super::proof::Bytes;
+use super::refusals::Lookup;
+use crate::lake::spot::ClockFact;
 use crate::serve::store::AlertQuery;
 
 /// Longest range, microseconds: 31 days.
@@ -51,12 +54,14 @@ pub struct Timeline {
     items: Vec<Item>,
     /// Of the range: `exact`, `recorded_loss` or `incomplete`.
     verdict: &'static str,
+    /// Whether the original bytes behind the range are what they were; `not_read`: the clock's lane knows them neither.
+    bytes: Bytes,
 }
 
 /// Something that lasted.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct Item {
-    /// `state`, `setpoint`, `alarm`, `limit` or `coverage`.
+    /// `state`, `setpoint`, `alarm`, `limit`, `clock` or `coverage`.
     lane: &'static str,
     /// When it began, or the range did.
     #[schema(required)]
@@ -100,6 +105,8 @@ struct Lanes {
     open: BTreeMap<&'static str, (String, Item)>,
     done: Vec<Item>,
     heard: EventTime,
+    /// The newest readings ahead of the gateway's clock, and when the last of them is.
+    suspected: Option<(EventTime, Item)>,
 }
 
 impl Lanes {
@@ -121,7 +128,11 @@ impl Lanes {
     }
 
     fn take(&mut self, row: &Row) {
-        let Some(value) = row.value.filter(|v| v.is_finite() && !row.suspect) else {
+        if row.suspect {
+            self.suspect(row.time);
+            return;
+        }
+        let Some(value) = row.value.filter(|v| v.is_finite()) else {
             return;
         };
         let (at, channel, k) = (row.time, Some(row.channel), self.known);
@@ -182,6 +193,20 @@ impl Lanes {
         self.put("limit", at, new);
     }
 
+    /// A reading ahead of the gateway's clock: one item until there is none for as long as a silence.
+    fn suspect(&mut self, at: EventTime) {
+        if let Some((last, item)) = &mut self.suspected
+            && at.0 - last.0 <= SILENCE_US
+        {
+            (*last, item.to) = (at, event_time(at));
+            return;
+        }
+        let mut new = item("clock", at, "readings ahead of the gateway's clock");
+        new.to = event_time(at);
+        let over = self.suspected.replace((at, new));
+        self.done.extend(over.map(|(_, item)| item));
+    }
+
     fn silence(&mut self, at: EventTime) {
         if at.0.saturating_sub(self.heard.0) > SILENCE_US {
             let mut gap = item("coverage", self.heard, "no readings");
@@ -193,6 +218,8 @@ impl Lanes {
 
     fn end(mut self, to: EventTime) -> Vec<Item> {
         self.silence(to);
+        let suspected = self.suspected.take();
+        self.done.extend(suspected.map(|(_, item)| item));
         let open = std::mem::take(&mut self.open);
         self.done.extend(open.into_values().map(|(_, item)| item));
         self.done
@@ -216,9 +243,7 @@ fn item(lane: &'static str, from: EventTime, name: &str) -> Item {
 /// What the turbine did in a range, lane by lane.
 #[utoipa::path(get, path = "/turbines/{id}/timeline", tag = "history", params(("id" = String, Path), TimelineParams), responses(
     (status = 200, body = Timeline),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn timeline(
     State(api): State<Arc<Api>>,
@@ -256,23 +281,24 @@ pub(super) async fn timeline(
             open: BTreeMap::new(),
             done: Vec::new(),
             heard: range.from,
+            suspected: None,
         };
         // without any of these channels there is nothing to read, and an empty set would mean all
         if !channels.is_empty() {
             let past = places.open(&turbine, channels).await?;
-            let mut parts = past.parts(range);
-            parts.reverse();
-            while let Some(part) = parts.pop() {
-                match past.sorted(part).await? {
-                    Some(rows) => rows.iter().for_each(|row| lanes.take(row)),
-                    None => {
-                        let (first, second) = halves(part);
-                        parts.extend([second, first]);
-                    }
+            past.affordable("to", range)?;
+            let sorted = async |part| past.sorted(part).await;
+            in_order(past.parts(range), sorted, async |rows: Vec<Row>| {
+                for row in &rows {
+                    lanes.take(row);
                 }
-            }
+                Ok(true)
+            })
+            .await?;
         }
+        let evidence = places.evidence(&turbine, range).await?;
         let mut items = lanes.end(range.to);
+        items.extend(evidence.clock.iter().filter_map(|c| of_clock(c, range)));
         items.extend(
             alerts
                 .iter()
@@ -281,10 +307,28 @@ pub(super) async fn timeline(
         );
         items.sort_by(|a, b| (a.lane, &a.from).cmp(&(b.lane, &b.from)));
         items.truncate(ITEMS_MAX);
-        let verdict = places.verdict(&turbine, range).await?;
-        Ok(Timeline { items, verdict })
+        Ok(Timeline {
+            items,
+            verdict: evidence.verdict(range).0,
+            bytes: evidence.bytes(),
+        })
     });
     Ok(Json(answer.await?))
+}
+
+/// What the gateway's clock did, by itself; `None`: not in the range.
+fn of_clock(fact: &ClockFact, range: Range) -> Option<Item> {
+    let (from, to, name, by_us) = match *fact {
+        ClockFact::SetBack { at, by_us } => (at, at, "set back: a new epoch begins", by_us),
+        ClockFact::Ahead { from, to, by_us } => (from, to, "ahead of the aggregator's", by_us),
+    };
+    let (from, to) = (EventTime(from.0), EventTime(to.0));
+    (from < range.to && range.from <= to).then(|| Item {
+        to: event_time(to),
+        value: Some(by_us as f64 / 1e6),
+        unit: Some("s".to_owned()),
+        ..item("clock", from, name)
+    })
 }
 
 fn of_alert(a: &AlertEvent) -> Item {

@@ -17,6 +17,7 @@ use super::ask::{Page, PageParams, Params, Segment};
 use super::board::{Board, Card};
 use super::model::{Alert, Farm, Turbine, event_time};
 use super::problem::Problem;
+use super::refusals::{Listing, Lookup};
 
 /// Which turbines, in which order.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -32,6 +33,7 @@ pub struct TurbineParams {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// `next` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
@@ -119,13 +121,14 @@ pub struct ChannelView {
     period_ms: f64,
     /// Names of a state's codes, where they are known.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>)]
     states: BTreeMap<i64, &'static str>,
 }
 
 /// All farms.
 #[utoipa::path(get, path = "/farms", tag = "fleet", params(PageParams), responses(
     (status = 200, body = Page<Farm>),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
+    Listing,
 ))]
 pub(super) async fn farms(
     State(api): State<Arc<Api>>,
@@ -139,8 +142,7 @@ pub(super) async fn farms(
 /// Turbines as the wall shows them.
 #[utoipa::path(get, path = "/turbines", tag = "fleet", params(TurbineParams), responses(
     (status = 200, body = Page<Turbine>),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn turbines(
     State(api): State<Arc<Api>>,
@@ -180,8 +182,7 @@ fn of_farm<'a>(board: &'a Board, farm: Option<&'a str>) -> impl Iterator<Item = 
 /// A turbine with its newest values.
 #[utoipa::path(get, path = "/turbines/{id}", tag = "fleet", params(("id" = String, Path)), responses(
     (status = 200, body = TurbineDetail),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn turbine(
     State(api): State<Arc<Api>>,
@@ -254,8 +255,7 @@ fn quality(q: Quality) -> &'static str {
 /// What a turbine's channels are. Of several known catalogues the one that has most of its newest values.
 #[utoipa::path(get, path = "/turbines/{id}/channels", tag = "fleet", params(("id" = String, Path), PageParams), responses(
     (status = 200, body = Page<ChannelView>),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 404, body = Problem, content_type = "application/problem+json"),
+    Lookup,
 ))]
 pub(super) async fn channels(
     State(api): State<Arc<Api>>,

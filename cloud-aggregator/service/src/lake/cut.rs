@@ -111,6 +111,15 @@ impl CutBuilder {
         })
     }
 
+    /// What a committed cut's state knows of every turbine's records.
+    pub fn dedupe(state: &[u8]) -> Result<Dedupe, String> {
+        let state: State = postcard::from_bytes(state).map_err(|e| e.to_string())?;
+        if state.version != STATE_VERSION {
+            return Err(format!("version {}", state.version));
+        }
+        Ok(state.dedupe)
+    }
+
     /// No entry taken since the last cut?
     pub fn is_empty(&self) -> bool {
         self.entries == 0

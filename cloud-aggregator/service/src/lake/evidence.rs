@@ -25,6 +25,7 @@ use windlass_shared::wire::{self, Control, Logged, Refused};
 use super::file::{
     Columns, DataFile, Names, Place, Slot, encode, field, name_field, names, time_field, times,
 };
+use super::marker::Events;
 use super::reading::bounds;
 use super::{LakeError, Table};
 
@@ -60,6 +61,8 @@ struct Row {
     gateway: Option<String>,
     known: Option<Known>,
     bytes: Option<Vec<u8>>,
+    /// Of its readings, if it counts.
+    events: Option<Events>,
 }
 
 /// Entries of a cut.
@@ -121,6 +124,10 @@ impl Evidence {
             gateway: gateway.map(ToString::to_string),
             known,
             bytes,
+            events: match taken {
+                Taken::Fresh { record, .. } => events(record),
+                _ => None,
+            },
         });
     }
 
@@ -142,15 +149,32 @@ impl Evidence {
                 bounds: bounds(rows.iter().map(|r| r.log_time.0)),
                 turbines: turbines(&rows),
             };
-            files.push(encode(
-                place,
-                schema(),
-                columns(&rows),
-                &["turbine", "log_offset"],
-            )?);
+            let mut file = encode(place, schema(), columns(&rows), &["turbine", "log_offset"])?;
+            file.entry.events = Some(join(rows.iter().filter_map(|r| r.events)));
+            files.push(file);
         }
         Ok(files)
     }
+}
+
+/// Earliest and latest event time of a record's readings, those ahead of the gateway's clock included; of an Open, when it
+/// was committed, so that who asks for that time hears of it.
+fn events(record: &Record) -> Option<Events> {
+    match &record.body {
+        Body::Batch(batch) => {
+            let blocks = batch.blocks.iter();
+            Some(Events::of(blocks.flat_map(|b| b.times.iter()).map(|t| t.0)))
+        }
+        Body::Open(_) => Some(Events::of([record.header.committed_at.0].into_iter())),
+        Body::Gap(_) | Body::Seal(_) | Body::Untimed(_) => None,
+    }
+}
+
+fn join(all: impl Iterator<Item = Events>) -> Events {
+    Events::of(all.flat_map(|e| match e {
+        Events::Nothing => Vec::new(),
+        Events::Within(min, max) => vec![min, max],
+    }))
 }
 
 fn turbine(row: &Row) -> Option<&str> {

@@ -31,30 +31,46 @@ pub struct Features {
 }
 
 /// One row of `features`.
-struct FeatureCell<'a> {
-    row: &'a Placed<FeatureRow>,
-    aggregate: &'a ChannelAggregate,
-    catalogue: Option<&'a Catalogue>,
+pub(super) struct FeatureCell<'a> {
+    pub row: &'a Placed<FeatureRow>,
+    pub aggregate: &'a ChannelAggregate,
+    pub catalogue: Option<&'a Catalogue>,
     sources: &'a str,
     losses: Option<&'a str>,
 }
 
-impl FeatureCell<'_> {
-    fn channel(&self) -> Option<&Channel> {
+impl<'a> FeatureCell<'a> {
+    pub(super) fn of(
+        row: &'a Placed<FeatureRow>,
+        aggregate: &'a ChannelAggregate,
+        catalogue: Option<&'a Catalogue>,
+        (sources, losses): (&'a str, Option<&'a str>),
+    ) -> Self {
+        Self {
+            row,
+            aggregate,
+            catalogue,
+            sources,
+            losses,
+        }
+    }
+    pub(super) fn channel(&self) -> Option<&'a Channel> {
         self.catalogue?.channel(self.aggregate.channel)
     }
-    fn extremes(&self) -> Option<(i64, i64)> {
+    /// Least and greatest, in the unit.
+    pub(super) fn extremes(&self) -> Option<(f64, f64)> {
         match self.aggregate.value {
             Aggregate::Sums { min, max, .. } | Aggregate::Latest { min, max, .. }
                 if self.aggregate.n > 0 =>
             {
-                Some((min, max))
+                let channel = self.channel()?;
+                Some((channel.value(min), channel.value(max)))
             }
             _ => None,
         }
     }
     /// Mean and population standard deviation, in the unit.
-    fn moments(&self) -> Option<(f64, f64)> {
+    pub(super) fn moments(&self) -> Option<(f64, f64)> {
         let Aggregate::Sums { sum, sum_sq, .. } = self.aggregate.value else {
             return None;
         };
@@ -101,17 +117,10 @@ impl Features {
                 .flat_map(|(row, (sources, losses))| {
                     let hash = CatalogueHash(row.value.catalogue);
                     let catalogue = fleet.catalogue(hash).map(AsRef::as_ref);
-                    row.value
-                        .result
-                        .channels
-                        .iter()
-                        .map(move |aggregate| FeatureCell {
-                            row,
-                            aggregate,
-                            catalogue,
-                            sources,
-                            losses: losses.as_deref(),
-                        })
+                    row.value.result.channels.iter().map(move |aggregate| {
+                        let texts = (sources.as_str(), losses.as_deref());
+                        FeatureCell::of(row, aggregate, catalogue, texts)
+                    })
                 })
                 .collect();
             cells.sort_by_key(|c| {
@@ -158,7 +167,7 @@ fn losses(status: &Status) -> Option<String> {
     }
 }
 
-fn status_name(status: &Status) -> &'static str {
+pub(super) fn status_name(status: &Status) -> &'static str {
     match status {
         Status::Provisional => "provisional",
         Status::Exact => "exact",
@@ -169,10 +178,8 @@ fn status_name(status: &Status) -> &'static str {
 fn feature_columns(cells: &[FeatureCell]) -> Vec<ArrayRef> {
     let heads: Vec<_> = cells.iter().map(|c| head(&c.row.value.result)).collect();
     let headlines = cells.iter().map(|c| c.aggregate.headline(c.catalogue?));
-    let extreme = |f: fn((i64, i64)) -> i64| {
-        let values = cells
-            .iter()
-            .map(move |c| Some(c.channel()?.value(f(c.extremes()?))));
+    let extreme = |f: fn((f64, f64)) -> f64| {
+        let values = cells.iter().map(move |c| c.extremes().map(f));
         Arc::new(values.collect::<Float64Array>())
     };
     let moment = |f: fn((f64, f64)) -> f64| {

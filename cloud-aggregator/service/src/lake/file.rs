@@ -186,6 +186,7 @@ pub fn encode(
             sha256: sha256_hex(&bytes),
             time_min: place.bounds.0,
             time_max: place.bounds.1,
+            events: None,
             turbines: place.turbines.into_iter().collect(),
         },
         bytes,

@@ -111,6 +111,15 @@ impl Edge {
         (edge, bytes)
     }
 
+    /// The next epoch of a gateway whose clock was set back, and the bytes of its Open.
+    pub fn set_back(&self, fleet: &Fleet, epoch: u8, by_us: i64) -> (Self, Vec<u8>) {
+        let before = Self {
+            frontier: self.frontier.plus_us(-by_us),
+            ..self.clone()
+        };
+        Self::open(fleet, self.turbine.as_str(), epoch, Some(&before))
+    }
+
     fn record(&mut self, body: Body, latest: EventTime, frontier: EventTime) -> Vec<u8> {
         self.seq += 1;
         let prev_ceiling = self.ceiling;

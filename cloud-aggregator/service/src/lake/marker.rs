@@ -8,6 +8,8 @@
 //! Invariant: `first` is the position after the last one of the cut before, whether or not the log has an entry there, so
 //! that a missing marker shows in the names alone.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -54,8 +56,35 @@ pub struct FileEntry {
     pub time_min: i64,
     /// Latest time in it, microseconds.
     pub time_max: i64,
+    /// Of `batches`: event times of the readings in its records that count, and when epochs began; none of other tables,
+    /// and of files that were written before it was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Events>,
     /// Turbines in it, sorted.
-    pub turbines: Vec<String>,
+    pub turbines: Arc<[String]>,
+}
+
+/// Event times that a file tells of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Events {
+    /// None.
+    #[serde(rename = "none")]
+    Nothing,
+    /// From the earliest to the latest, both included, microseconds.
+    #[serde(rename = "within")]
+    Within(i64, i64),
+}
+
+impl Events {
+    /// Of these times.
+    pub fn of(times: impl Iterator<Item = i64>) -> Self {
+        let (min, max) = times.fold((i64::MAX, i64::MIN), |(a, b), t| (a.min(t), b.max(t)));
+        if min <= max {
+            Self::Within(min, max)
+        } else {
+            Self::Nothing
+        }
+    }
 }
 
 /// An object that a marker names.
@@ -89,6 +118,14 @@ impl FileEntry {
     /// Does it hold times in `[from, to)`?
     pub fn overlaps(&self, from: i64, to: i64) -> bool {
         self.time_min < to && self.time_max >= from
+    }
+    /// May it hold records with readings in `[from, to)`?
+    pub fn may_tell_of(&self, from: i64, to: i64) -> bool {
+        match self.events {
+            None => true,
+            Some(Events::Nothing) => false,
+            Some(Events::Within(min, max)) => min < to && max >= from,
+        }
     }
     /// Does it hold rows of `turbine`?
     pub fn has_turbine(&self, turbine: &str) -> bool {
@@ -184,17 +221,29 @@ impl Series {
         Ok(states.map(|n| format!("{folder}/{n}")).collect())
     }
 
-    /// The commit marker of a cut and its SHA-256.
+    /// The commit marker of a cut, which must be there, and its SHA-256.
     pub async fn read_commit(
         &self,
         store: &Store,
         (first, last): (u64, u64),
     ) -> Result<(Commit, String), LakeError> {
-        let path = self.commit_path(first, last);
-        let bytes = store.get(&path).await?.ok_or_else(|| LakeError::Chain {
+        let found = self.find_commit(store, (first, last)).await?;
+        found.ok_or_else(|| LakeError::Chain {
             of: self.name(),
-            why: format!("`{path}` is missing"),
-        })?;
+            why: format!("`{}` is missing", self.commit_path(first, last)),
+        })
+    }
+
+    /// The commit marker of a cut and its SHA-256, if it is there.
+    pub async fn find_commit(
+        &self,
+        store: &Store,
+        (first, last): (u64, u64),
+    ) -> Result<Option<(Commit, String)>, LakeError> {
+        let path = self.commit_path(first, last);
+        let Some(bytes) = store.get(&path).await? else {
+            return Ok(None);
+        };
         let commit: Commit = parse(&path, &bytes)?;
         let cut = &commit.cut;
         let same = cut.topic == self.topic && cut.partition == self.partition;
@@ -209,7 +258,7 @@ impl Series {
                 ),
             });
         }
-        Ok((commit, sha256_hex(&bytes)))
+        Ok(Some((commit, sha256_hex(&bytes))))
     }
 
     /// The intent of the cut that begins at `first`, if it was begun.

@@ -13,7 +13,10 @@ use parquet::arrow::arrow_reader::{
     ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use parquet::file::metadata::RowGroupMetaData;
+use windlass_cloud_core::cut::Dedupe;
+use windlass_cloud_core::topic::Topic;
 
+use super::cut::CutBuilder;
 use super::file::Columns;
 use super::marker::{CUTS, Commit, FileEntry, Series};
 use super::store::Store;
@@ -54,9 +57,9 @@ impl Filter {
 /// What was committed at one moment.
 #[derive(Clone, Debug)]
 pub struct View {
-    store: Store,
+    pub(super) store: Store,
     /// Each topic's partition with its cuts in order.
-    pub series: Vec<(Series, Vec<Commit>)>,
+    pub series: Vec<(Series, Vec<Arc<Commit>>)>,
 }
 
 impl Lake {
@@ -91,25 +94,35 @@ impl Lake {
         })
     }
 
-    async fn commits(&self, series: &Series) -> Result<Vec<Commit>, LakeError> {
-        let mut commits: Vec<Commit> = Vec::new();
+    async fn commits(&self, series: &Series) -> Result<Vec<Arc<Commit>>, LakeError> {
+        let mut commits: Vec<Arc<Commit>> = Vec::new();
         let mut before: Option<String> = None;
         for cut in series.committed(&self.store).await? {
             let (commit, sha256) = series.read_commit(&self.store, cut).await?;
-            if !commits.is_empty() && commit.cut.after != before {
-                return Err(LakeError::Chain {
-                    of: series.name(),
-                    why: format!(
-                        "the marker of {}-{} names another marker before it than the one that is there",
-                        cut.0, cut.1
-                    ),
-                });
-            }
+            follows(series, &commit, before.as_ref())?;
             before = Some(sha256);
-            commits.push(commit);
+            commits.push(Arc::new(commit));
         }
         Ok(commits)
     }
+}
+
+/// An error when the marker names another one before it than the one with this hash; the first one names what it will.
+pub(super) fn follows(
+    series: &Series,
+    commit: &Commit,
+    before: Option<&String>,
+) -> Result<(), LakeError> {
+    if before.is_none() || commit.cut.after.as_ref() == before {
+        return Ok(());
+    }
+    Err(LakeError::Chain {
+        of: series.name(),
+        why: format!(
+            "the marker of {}-{} names another marker before it than the one that is there",
+            commit.cut.first, commit.cut.last
+        ),
+    })
 }
 
 impl View {
@@ -132,6 +145,32 @@ impl View {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// What the newest cut that has anything of the turbine's partition knows of every turbine's records: the coverage that
+    /// the lake's writer went on with, checked against its marker.
+    pub async fn known(&self, turbine: &str) -> Result<Dedupe, LakeError> {
+        let has = |c: &Arc<Commit>| c.files.iter().any(|f| f.has_turbine(turbine));
+        let telemetry = self.series.iter();
+        let mut telemetry = telemetry.filter(|(s, _)| s.topic == Topic::Telemetry.as_str());
+        let own = telemetry.find(|(_, cuts)| cuts.iter().rev().any(has));
+        let Some(newest) = own.and_then(|(_, cuts)| cuts.last()) else {
+            return Ok(Dedupe::default());
+        };
+        let state = &newest.state;
+        let damaged = |what, found| LakeError::Damaged {
+            path: state.path.clone(),
+            what,
+            expected: state.sha256.clone(),
+            found,
+        };
+        let bytes = self.store.get(&state.path).await?;
+        let bytes = bytes.ok_or_else(|| damaged("existence", "none".to_owned()))?;
+        let found = sha256_hex(&bytes);
+        if found != state.sha256 {
+            return Err(damaged("SHA-256", found));
+        }
+        CutBuilder::dedupe(&bytes).map_err(|e| damaged("its form", e))
     }
 
     /// The bytes of a committed file, checked against its marker.

@@ -14,13 +14,13 @@ use windlass_shared::record::LossReason;
 use windlass_shared::time::{EventTime, LogTime, SECOND_US};
 use windlass_shared::window::{Status, WindowKind, WindowResult};
 
-use super::LakeError;
-use super::Table;
+use super::feature_row::{FeatureColumns, of_entry};
 use super::file::Columns;
 use super::fixture::{Edge, Entry, Failures, Rig, T0, catalogue, entry, fleet};
 use super::read::Filter;
 use super::verify::verify;
 use super::writer::Hook;
+use super::{FileEntry, LakeError, Table};
 
 async fn rows(
     rig: &Rig,
@@ -181,6 +181,44 @@ async fn a_window_is_a_row_for_each_channel() {
             ),
         ]
     );
+}
+
+#[tokio::test]
+async fn a_feature_is_the_same_from_the_log_and_from_the_lake() {
+    let loss = Loss {
+        epoch: Epoch([1; 16]),
+        seqs: SeqRange::new(5, 6),
+        reason: Some(LossReason::Evicted),
+    };
+    let emissions = [
+        feature(1, Status::Provisional),
+        feature(2, Status::Exact),
+        feature(3, Status::WithLoss(vec![loss])),
+    ];
+    let log = log_of(emissions.iter().map(FeatureRow::encode).collect());
+    let mut rig = Rig::new(60);
+    rig.drive(Topic::Features, &log, Failures::none()).await;
+    let mut found = Vec::new();
+    let view = rig.lake().view().await.unwrap();
+    let mut each = |batch: &RecordBatch, file: &FileEntry| {
+        let rows = FeatureColumns::new(batch, &file.path)?;
+        for i in 0..rows.len() {
+            found.push(rows.get(i)?);
+        }
+        Ok(())
+    };
+    view.scan_all(Table::Features, &Filter::turbine("T1"), &mut each)
+        .await
+        .unwrap();
+    let fleet = fleet();
+    let mut expected = Vec::new();
+    for (i, row) in emissions.into_iter().enumerate() {
+        let log_time = LogTime(T0 + i as i64 * SECOND_US);
+        expected.extend(of_entry(&fleet, i as u64, log_time, row));
+    }
+    expected.sort_by_key(|f| (f.channel, f.offset));
+    assert_eq!(found, expected);
+    assert_eq!(found.len(), 6);
 }
 
 pub fn alert(revision: u32) -> AlertEvent {

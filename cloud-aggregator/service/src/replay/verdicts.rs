@@ -308,7 +308,7 @@ async fn readings_that_are_not_the_records_are_not_proven() {
     // as if the writer had forgotten a file
     let folder = rig.dir.path().join("_cuts/telemetry-0");
     let name = format!("{:020}-{:020}.commit.json", last.cut.first, last.cut.last);
-    let mut commit = last.clone();
+    let mut commit = crate::lake::Commit::clone(last);
     commit.files.retain(|f| *f != gone);
     std::fs::write(folder.join(name), serde_json::to_vec(&commit).unwrap()).unwrap();
     let (verdict, lines) = replay(&rig, 0, 100).await;

@@ -19,10 +19,14 @@ use crate::http;
 use crate::ingest::Ingest;
 use crate::lake::Store;
 use crate::lake::role::LakeRole;
+use crate::lake::views::Views;
 use crate::log::PartitionId;
 use crate::process::snapshot::{SnapshotStore, queue};
 use crate::process::{self, Processor};
 use crate::serve::Serve;
+
+/// Nice value of threads whose work nobody waits for.
+const BULK_NICE: i32 = 5;
 
 /// Starts all of them; what was started before one fails is in `running`.
 pub(super) fn start(
@@ -124,9 +128,18 @@ fn start_process(context: &Context, running: &mut Running) -> Result<(), RunErro
         })?;
     }
     context.thread(running, "snapshots".into(), move || {
+        yield_to_live();
         writer.run();
         Ok(())
     })
+}
+
+/// Lowers the calling thread's priority: where the processor is short, bulk work waits for what an operator watches.
+fn yield_to_live() {
+    // on Linux it is the thread's, not the process's
+    if let Err(error) = rustix::process::setpriority_process(None, BULK_NICE) {
+        tracing::debug!(%error, "bulk work keeps its priority");
+    }
 }
 
 fn start_lake(context: &Context, running: &mut Running) -> Result<(), RunError> {
@@ -144,6 +157,7 @@ fn start_lake(context: &Context, running: &mut Running) -> Result<(), RunError> 
     };
     let (stop, runtime) = (context.stop.clone(), context.runtime.clone());
     context.thread(running, "lake".into(), move || {
+        yield_to_live();
         Ok(lake.run(&runtime, &stop)?)
     })
 }
@@ -177,7 +191,7 @@ fn start_console(
         Ok(())
     })?;
     let places = Places {
-        lake: config.lake.url.clone(),
+        lake: Arc::new(Views::new(&config.lake.url)),
         log: config.log.path.clone(),
         fleet: Arc::clone(&config.fleet),
     };

@@ -219,6 +219,29 @@ impl StatusStore {
         self.texts("SELECT doc FROM status ORDER BY turbine")
     }
 
+    /// Turbines and the positions of their documents.
+    pub fn status_positions(&self) -> Result<Vec<(String, u64)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<(String, u64)>> {
+            let mut statement = self
+                .conn
+                .prepare_cached("SELECT turbine, position FROM status ORDER BY turbine")?;
+            let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))?;
+            rows.collect()
+        };
+        read().map_err(error(&self.path, "reading positions"))
+    }
+
+    /// A turbine's status document as JSON.
+    pub fn status_document(&self, turbine: &str) -> Result<Option<String>, StoreError> {
+        let read = || {
+            let mut statement = self
+                .conn
+                .prepare_cached("SELECT doc FROM status WHERE turbine = ?1")?;
+            statement.query_row([turbine], |r| r.get(0)).optional()
+        };
+        read().map_err(error(&self.path, "reading a document"))
+    }
+
     /// All alerts' newest events as JSON, by their begin.
     pub fn alert_documents(&self) -> Result<Vec<String>, StoreError> {
         self.texts("SELECT doc FROM alerts ORDER BY first, alert")

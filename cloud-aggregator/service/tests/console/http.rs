@@ -145,10 +145,11 @@ impl Events {
     }
 }
 
-/// Sends part of a request and never more; comes back when the server has let go.
-pub fn half_a_request(port: u16) {
+/// Sends these bytes and never more; comes back with what the server said before it let go.
+pub fn no_more_than(port: u16, bytes: &str) -> String {
     let mut stream = connect(port);
-    stream.write_all(b"GET /api/v1/farms HT").expect("written");
+    stream.write_all(bytes.as_bytes()).expect("written");
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("an end");
+    String::from_utf8(rest).expect("text")
 }

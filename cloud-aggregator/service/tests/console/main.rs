@@ -1,12 +1,14 @@
 //! The HTTP API over a real socket: what it answers, what it refuses, and what live clients get.
 
+mod dead;
 mod http;
 mod past;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod site;
+mod windows;
 
-use http::{Events, ask, get, half_a_request};
+use http::{Events, ask, get, no_more_than};
 use rig::{Site, wait_for};
 use serde_json::{Value, json};
 use site::{Service, T0, alert, append, doc, now, site};
@@ -212,14 +214,14 @@ fn what_makes_no_sense_is_a_problem() {
         ("/turbines?limit=0", 400, Some("limit")),
         ("/turbines?limit=1000000", 400, Some("limit")),
         ("/turbines?cursor=xyz", 400, Some("cursor")),
-        ("/turbines?cursor=6162", 400, Some("cursor")),
+        ("/turbines?cursor=6162", 422, Some("cursor")),
         ("/turbines?sort=colour", 400, Some("sort")),
         ("/turbines?colour=red", 400, None),
         ("/turbines?limit=1&limit=2", 400, None),
         ("/alerts?state=odd", 400, Some("state")),
         ("/alerts?acknowledged=maybe", 400, Some("acknowledged")),
         ("/alerts?turbine=T9", 404, None),
-        ("/alerts?cursor=6162", 400, Some("cursor")),
+        ("/alerts?cursor=6162", 422, Some("cursor")),
         ("/alerts/none", 404, None),
         ("/live?topics=weather", 400, Some("topics")),
         ("/live?turbine=T9", 404, None),
@@ -276,13 +278,20 @@ fn live_clients_get_all_once_and_then_what_changes() {
         (&wall["full"], &wall["t"][0][4]),
         (&json!(false), &json!(1000.0))
     );
-    for power in [900.0, 800.0, 700.0] {
-        Service::write(&site, 30, power);
+    for (position, power) in [(30, 900.0), (31, 800.0), (32, 700.0)] {
+        Service::write(&site, position, power);
         let wall = events.next("wall").expect("a change");
         assert_eq!(wall["t"][0][4], power);
     }
     let full = slow.next("wall").expect("an event");
     assert_eq!(full["t"].as_array().map(Vec::len), Some(3));
+    // one that slept and comes again gets all of it, as it is now
+    let mut again = Events::open(port, "/api/v1/live?topics=wall&turbine=T1");
+    let wall = again.next("wall").expect("an event");
+    assert_eq!(
+        (&wall["full"], &wall["t"][0][4]),
+        (&json!(true), &json!(700.0))
+    );
     // a stop ends the streams
     let thread = std::thread::spawn(move || while slow.next("wall").is_some() {});
     service.stop();
@@ -324,9 +333,27 @@ fn a_request_that_never_ends_is_let_go() {
         ..Patience::default()
     };
     let served = runtime.spawn(serve(listener, axum::Router::new(), patience, stop));
-    half_a_request(port);
+    // half-open: one that says nothing, and one that says half of it
+    for half in ["", "GET /api/v1/farms HT"] {
+        no_more_than(port, half);
+    }
     stopper.stop();
     runtime.block_on(served).expect("an end");
+}
+
+#[test]
+fn a_body_that_never_comes_is_a_problem() {
+    let (site, port) = written();
+    let service = Service::start(&site, port, &ROLES, 2);
+    let head = format!(
+        "POST /api/v1/alerts/{:032x}/acknowledge HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: 50\r\n\r\n{{\"by\": ",
+        1
+    );
+    let said = no_more_than(port, &head);
+    assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+    assert!(said.contains("application/problem+json"), "{said}");
+    service.stop();
 }
 
 #[test]

@@ -112,6 +112,7 @@ fn readings_are_the_same_from_the_log_and_from_the_lake_and_marks_outlive_a_rest
     });
     assert_eq!(exact(port, &sent, &catalogue), from_log);
     buckets(port, &sent, &catalogue);
+    proven(port);
     let alert = get(port, &format!("/api/v1/alerts/{id}")).json();
     assert_eq!(alert["acknowledged"]["by"], "Kim <b>");
     service.stop();
@@ -231,23 +232,23 @@ fn refused(port: u16) {
         ),
         (
             "channels=active_power&from=2023-11-14T22:01:00Z&to=2023-11-14T22:00:00Z".to_owned(),
-            400,
+            422,
             Some("to"),
         ),
         (
             "channels=active_power&from=2020-01-01T00:00:00Z&to=2023-11-14T22:00:00Z".to_owned(),
-            400,
+            422,
             Some("to"),
         ),
         (
             "exact=true&channels=active_power&from=2023-01-01T00:00:00Z&to=2023-11-14T22:00:00Z"
                 .to_owned(),
-            400,
+            422,
             Some("to"),
         ),
         (
             format!("exact=true&cursor=6162&channels=active_power&{RANGE}"),
-            400,
+            422,
             Some("cursor"),
         ),
         (
@@ -275,8 +276,12 @@ fn proven(port: u16) {
     )
     .json();
     assert_eq!(
-        (&coverage["verdict"], &coverage["missing"]),
-        (&json!("exact"), &json!([]))
+        (
+            &coverage["verdict"],
+            &coverage["missing"],
+            &coverage["bytes"]
+        ),
+        (&json!("exact"), &json!([]), &json!("verified"))
     );
     let epoch = &coverage["epochs"][0];
     assert_eq!(
@@ -320,16 +325,16 @@ fn acknowledged(port: u16) -> String {
     let path = |what: &str| format!("/api/v1/alerts/{id}/{what}");
     for (what, body, status) in [
         ("acknowledge", json!({"note": "x"}), 422),
-        ("acknowledge", json!({"by": "", "note": "x"}), 400),
+        ("acknowledge", json!({"by": "", "note": "x"}), 422),
         (
             "acknowledge",
             json!({"by": "x".repeat(65), "note": "x"}),
-            400,
+            422,
         ),
         (
             "acknowledge",
             json!({"by": "Kim", "note": "x".repeat(1_001)}),
-            400,
+            422,
         ),
         (
             "acknowledge",
@@ -339,12 +344,12 @@ fn acknowledged(port: u16) -> String {
         (
             "shelve",
             json!({"by": "Kim", "note": "", "until": "2020-01-01T00:00:00Z"}),
-            400,
+            422,
         ),
         (
             "shelve",
             json!({"by": "Kim", "note": "", "until": "2120-01-01T00:00:00Z"}),
-            400,
+            422,
         ),
         (
             "shelve",

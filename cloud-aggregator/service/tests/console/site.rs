@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use windlass_cloud::clock::Clock;
-use windlass_cloud::log::sqlite::SqliteLog;
-use windlass_cloud::log::{Log, NewEntry, PartitionId, Topic, TopicPartition};
+use windlass_cloud::log::sqlite::{SqliteLog, SqliteView};
+use windlass_cloud::log::{Group, Log, NewEntry, PartitionId, Topic, TopicPartition};
 use windlass_cloud::run::{Role, RunError, run};
 use windlass_cloud::stop::Stopper;
 use windlass_cloud_core::output::{
@@ -88,6 +88,20 @@ pub fn append_to(log: &Arc<dyn Log>, entries: Vec<(Topic, &str, Vec<u8>)>) {
     log.append(entries.into_iter().map(entry).collect())
         .wait()
         .expect("appended");
+}
+
+/// Waits until the lake has everything of a topic in these turbines' partitions.
+pub fn wait_for_lake(site: &Site, topic: Topic, turbines: &[&str]) {
+    let view = SqliteView::open(&site.data().join("log.db")).expect("the log");
+    wait_for("the lake to have all of it", || {
+        turbines.iter().all(|turbine| {
+            let partition = PartitionId(partition_of(turbine, PARTITIONS) as u16);
+            let at = TopicPartition::new(topic, partition);
+            let end = view.bounds(at).expect("bounds").1;
+            let done = view.committed(Group::Lake, at).expect("a position");
+            done.is_some_and(|c| c.next == end)
+        })
+    });
 }
 
 pub fn now() -> WallTime {

@@ -119,7 +119,7 @@ pub struct RawSource {
     // simulator
     pub seed: Option<u64>,
     pub fault: Vec<RawFault>,
-    // csv
+    // csv, push
     pub path: Option<String>,
     pub turbine_column: Option<String>,
     pub turbine_names: BTreeMap<String, TurbineId>,
@@ -267,9 +267,17 @@ fn sources() -> Shape {
         .required("turbine", name())
         .optional("seed", Shape::Int(0, i64::MAX))
         .optional("fault", list(0, fault));
+    let push = Spec::new()
+        .required("name", Shape::Text)
+        .required("path", Shape::Text)
+        .required("turbine", name());
     let tagged = Shape::Tagged {
         tag: "kind",
-        cases: vec![("simulator", simulator), ("csv", super::csv::spec())],
+        cases: vec![
+            ("simulator", simulator),
+            ("csv", super::csv::spec()),
+            ("push", push),
+        ],
     };
     Shape::List(0, Box::new(tagged))
 }

@@ -11,8 +11,8 @@ use windlass_shared::time::SECOND_US;
 
 use super::raw::{self, Raw, RawFault, RawSource, RawThreshold, RawTurbine, RawUplink};
 use super::{
-    Config, DEFAULT_SOCKET, Log, Outbox, SimulatorSource, Source, SourceKind, Threshold, Turbine,
-    Uplink, UplinkAddress,
+    Config, DEFAULT_SOCKET, Log, Outbox, PushSource, SimulatorSource, Source, SourceKind,
+    Threshold, Turbine, Uplink, UplinkAddress,
 };
 use crate::source::simulator::{Fault, FaultKind};
 use crate::tls::{ClientFiles, TlsFiles};
@@ -268,6 +268,7 @@ fn sources(
             Some("simulator") => simulator(raw, &at, turbines, problems).map(SourceKind::Simulator),
             Some("csv") => super::csv::build(raw, &at, dir, turbines, problems)
                 .map(|file| SourceKind::Csv(Box::new(file))),
+            Some("push") => push(raw, &at, dir, turbines, problems).map(SourceKind::Push),
             _ => None, // told by the spec
         };
         if let Some(kind) = kind {
@@ -275,6 +276,21 @@ fn sources(
         }
     }
     sources
+}
+
+fn push(
+    raw: RawSource,
+    at: &str,
+    dir: &Path,
+    turbines: &[Option<Turbine>],
+    problems: &mut Vec<Problem>,
+) -> Option<PushSource> {
+    let turbine = turbine(&raw.turbine?, &format!("{at}.turbine"), turbines, problems)?;
+    Some(PushSource {
+        path: dir.join(raw.path?),
+        turbine: turbine.id.clone(),
+        catalogue: Arc::clone(&turbine.catalogue),
+    })
 }
 
 fn simulator(

@@ -134,7 +134,7 @@ DIR/edge.toml: 16 mistakes
   uplink.keep_alive_s: found \"long\", expected an integer from 5 to 1177
   source[0].fault[1].at_s: found -1, expected a number from 0 to 1000000000
   source[0].fault[1].kind: found \"odd\", expected one of offset, ramp, stuck, dead
-  source[1].kind: found \"modbus\", expected one of simulator, csv
+  source[1].kind: found \"modbus\", expected one of simulator, csv, push
   http.listen: found \"0.0.0.0:9464\", expected a loopback address and port such as 127.0.0.1:9464 (metrics carry no authentication)
   log.format: found \"xml\", expected one of text, json
   turbine[0].threshold[0].channel: found \"gear_oil_temprature\", expected a channel of profile tiny version 3 (did you mean `gear_oil_temperature`?)

@@ -21,6 +21,8 @@ use crate::moment::{Moment, duration};
 
 /// From the trip to the mended machine, where the file says nothing.
 const REPAIR_US: i64 = 3 * 86_400_000_000;
+/// Turbines that share a gateway, where the file says nothing.
+const TURBINES_PER_GATEWAY: usize = 4;
 /// Between neighbours, where the file says nothing: five rotor diameters.
 const SPACING_M: f64 = 560.0;
 
@@ -118,6 +120,7 @@ fn farms(table: &Table, problems: &mut Vec<Problem>) -> Vec<Farm> {
             zone: raw.zone,
             profile: raw.profile,
             turbines: turbines?,
+            turbines_per_gateway: raw.turbines_per_gateway.unwrap_or(TURBINES_PER_GATEWAY),
             positions,
             climate: raw.climate.unwrap_or_default(),
         })
@@ -355,6 +358,7 @@ fn disturbance(
         "link_cut" => DisturbanceKind::LinkCut,
         "link_slow" => DisturbanceKind::LinkSlow {
             bytes_per_s: raw.bytes_per_s?,
+            delay_ms: raw.delay_ms.unwrap_or(0),
         },
         "link_lossy" => DisturbanceKind::LinkLossy {
             loss_percent: raw.loss_percent?,

@@ -13,6 +13,7 @@ pub(super) struct RawFarm {
     pub turbines: Option<usize>,
     pub prefix: Option<String>,
     pub names: Option<Vec<String>>,
+    pub turbines_per_gateway: Option<usize>,
     pub positions: Option<Vec<Vec<f64>>>,
     pub layout: Option<RawLayout>,
     pub climate: Option<Climate>,

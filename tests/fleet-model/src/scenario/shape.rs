@@ -89,6 +89,7 @@ fn farm() -> Spec {
         .optional("turbines", Shape::Int(1, TURBINES_MAX))
         .optional("prefix", turbine())
         .optional("names", list(1, turbine()))
+        .optional("turbines_per_gateway", Shape::Int(1, 100))
         .optional("positions", list(1, place()))
         .optional("layout", Shape::Table(layout))
         .optional("climate", Shape::Table(climate))
@@ -184,7 +185,9 @@ fn disturbance() -> Shape {
             ("link_cut", lasting()),
             (
                 "link_slow",
-                lasting().required("bytes_per_s", Shape::Int(1, i64::MAX)),
+                lasting()
+                    .required("bytes_per_s", Shape::Int(100, 1_000_000_000))
+                    .optional("delay_ms", Shape::Int(0, 600_000)),
             ),
             (
                 "link_lossy",
@@ -200,11 +203,12 @@ fn disturbance() -> Shape {
                     .optional("depth", Shape::Int(1, 1_000_000)),
             ),
             ("broker_restart", Spec::new().required("from", moment())),
-            ("agent_killed", at()),
+            ("agent_killed", at().optional("to", moment())),
             ("clock_1970", lasting()),
             (
                 "clock_step",
-                at().required("by_ms", Shape::Int(-86_400_000_000, 86_400_000_000)),
+                at().optional("to", moment())
+                    .required("by_ms", Shape::Int(-86_400_000_000, 86_400_000_000)),
             ),
         ],
     }

@@ -1,18 +1,15 @@
 //! What the kernel says of a process, and what the aggregator's metrics say.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::bench_edge::{cpu_ticks, field, proc_file};
+use crate::http;
 
 /// Ticks of `/proc/PID/stat` in a second: 100 on every Linux ABI.
 pub const TICKS_PER_S: f64 = 100.0;
-const HTTP_BOUND: Duration = Duration::from_secs(10);
 
 /// A process at one moment.
 #[derive(Clone, Debug, Default)]
@@ -87,14 +84,7 @@ fn size(path: &Path) -> u64 {
 
 /// A counter of `/metrics`, summed over its labels.
 pub fn metric(port: u16, name: &str) -> Result<f64> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).context("connecting to /metrics")?;
-    stream.set_read_timeout(Some(HTTP_BOUND))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut text = String::new();
-    stream
-        .read_to_string(&mut text)
-        .context("reading /metrics")?;
-    sum(&text, name)
+    sum(&http::get(port, "/metrics")?.body, name)
 }
 
 fn sum(text: &str, name: &str) -> Result<f64> {

@@ -94,7 +94,7 @@ pub struct Outcome {
     pub expected: u64,
     pub found: u64,
     pub lake_s: f64,
-    pub duplicates: Option<f64>,
+    pub duplicate_records: f64,
 }
 
 /// Figures of one size of fleet.
@@ -150,7 +150,8 @@ pub struct Run {
     pub doubled: u64,
     pub evicted_readings: u64,
     pub readings_in_the_lake: u64,
-    pub duplicates_suppressed: Option<f64>,
+    /// Records that came to the log more than once, and count once.
+    pub duplicate_records: f64,
     /// From the last record's acknowledgement until the lake had everything.
     pub lake_caught_up_s: f64,
     pub intervals: Vec<Interval>,
@@ -228,7 +229,7 @@ impl Report {
                 doubled: main.found.saturating_sub(main.expected),
                 evicted_readings: main.totals.evicted_readings,
                 readings_in_the_lake: main.found,
-                duplicates_suppressed: main.duplicates,
+                duplicate_records: main.duplicate_records,
                 lake_caught_up_s: main.lake_s,
                 intervals: main.intervals,
             },

@@ -66,22 +66,12 @@ impl Drop for Watch {
 
 fn watch(path: &Path, turbines: &[String], stop: &AtomicBool, shown: &Mutex<Vec<Shown>>) {
     let mut newest = vec![i64::MIN; turbines.len()];
-    let mut connection = None;
-    let mut version = 0;
+    let mut store = status::Reader::new(path);
     while !stop.load(Ordering::Acquire) {
         clock::pause(LOOK_EVERY);
-        if connection.is_none() && path.exists() {
-            connection = status::open(path).ok();
-        }
-        let Some(open) = &connection else { continue };
-        let Ok(now) = open.query_row("PRAGMA data_version", [], |r| r.get::<_, i64>(0)) else {
-            connection = None;
+        let Some(open) = store.changed() else {
             continue;
         };
-        if now == version {
-            continue;
-        }
-        version = now;
         for (turbine, newest) in turbines.iter().zip(&mut newest) {
             let Some((event_time, closed)) = look(open, turbine) else {
                 continue;

@@ -3,7 +3,6 @@
 //! Invariant: the parts are given by place in the list, so that any number of turbines from [`TURBINES_MIN`] up works.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use windlass_shared::time::{EventTime, MINUTE_US, SECOND_US};
@@ -26,7 +25,13 @@ const HISTORY_BYTES_PER_S: u64 = 4_000;
 const MINUTES_MIN: f64 = 2.0;
 /// Longest run: a day.
 const MINUTES_MAX: f64 = 1_440.0;
+/// A turbine without a reading for so long is silent, seconds: shorter than in the field, as the run is.
+const STALE_AFTER_S: f64 = 10.0;
 const PROFILE: &str = "onshore-3mw";
+/// Shown of the history before its fault, microseconds: a week.
+const HISTORY_SHOWN_US: i64 = 7 * 24 * 60 * MINUTE_US;
+/// Seed of the simulators that run on after the ledger.
+const SEED_AFTER: u64 = 7;
 const HISTORY_FILE: &str = "history.csv";
 
 /// Farm whose link is cut on the way.
@@ -34,6 +39,11 @@ pub const CUT_FARM: &str = "south";
 /// Farm whose link is cut from the start, until its history is in the outbox.
 pub const HISTORY_FARM: &str = "east";
 const QUIET_FARM: &str = "north";
+
+/// When the oil begins to grow hot, as a share of the run.
+pub const OIL_HOT: f64 = 0.30;
+/// When the oil pressure drops.
+pub const OIL_PRESSURE: f64 = 0.45;
 
 /// A fault in a simulator.
 struct Injected {
@@ -89,8 +99,8 @@ impl Cast {
             Injected {
                 turbine: id(2),
                 channel: "gearbox_oil_temperature",
-                what: "gearbox oil grows hot while the farm is cut off",
-                at_s: run_s * 0.30,
+                what: "gearbox oil grows hot, while the farm is cut off",
+                at_s: run_s * OIL_HOT,
                 lasts_s: run_s * 0.50,
                 kind: "ramp",
                 amount: 90.0 / minutes,
@@ -99,7 +109,7 @@ impl Cast {
                 turbine: id(if turbines > TURBINES_MIN { 4 } else { 2 }),
                 channel: "gearbox_oil_pressure",
                 what: "gearbox oil pressure drops",
-                at_s: run_s * 0.45,
+                at_s: run_s * OIL_PRESSURE,
                 lasts_s: run_s * 0.40,
                 kind: "offset",
                 amount: -3.0,
@@ -152,14 +162,14 @@ impl Cast {
         self.gateways.clone()
     }
 
-    /// The aggregator's settings, with the detectors that come with the product.
-    pub fn cloud(&self) -> Result<spec::Cloud> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../cloud-aggregator/detectors.example.toml");
-        let detectors = std::fs::read_to_string(&path)
-            .with_context(|| format!("could not read {}", path.display()))?;
+    /// The aggregator's settings, with the detectors that come with the product and the console on this port.
+    pub fn cloud(&self, console_port: u16) -> Result<spec::Cloud> {
         Ok(spec::Cloud {
-            detectors: Some(detectors),
+            detectors: Some(spec::detectors()?),
+            console: Some(spec::Console {
+                port: console_port,
+                stale_after_s: STALE_AFTER_S,
+            }),
             ..spec::Cloud::default()
         })
     }
@@ -198,6 +208,21 @@ impl Cast {
             until: self.history.ends.0,
         });
         faults
+    }
+
+    /// The history: from some days before its fault to its end, microseconds.
+    pub fn history_range(&self) -> (i64, i64) {
+        let before = self.history.fault_begins.plus_us(-HISTORY_SHOWN_US);
+        (before.0, self.history.ends.0)
+    }
+
+    /// What makes the turbines of gateway `i` go on, healthy.
+    pub fn healthy_sources(&self, i: usize) -> String {
+        if i == self.historian {
+            return String::new();
+        }
+        let turbines = self.gateways[i].turbines.iter();
+        turbines.map(|t| simulator(&t.id, SEED_AFTER)).collect()
     }
 
     /// Turbines of a farm.

@@ -48,11 +48,21 @@ pub struct Episode {
     pub fault: Option<String>,
 }
 
+/// A fault, and what it led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// The fault.
+    #[serde(flatten)]
+    pub fault: Fault,
+    /// The confirmed alert that lasted longest; none: it was missed.
+    pub alert: Option<String>,
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// All faults, with whether they were found.
-    pub faults: Vec<(Fault, bool)>,
+    /// All faults, with what they led to.
+    pub faults: Vec<Found>,
     /// All confirmed episodes.
     pub episodes: Vec<Episode>,
 }
@@ -60,7 +70,7 @@ pub struct Verdict {
 impl Verdict {
     /// Faults that an episode belongs to.
     pub fn detected(&self) -> usize {
-        self.faults.iter().filter(|f| f.1).count()
+        self.faults.iter().filter(|f| f.alert.is_some()).count()
     }
     /// Episodes that belong to no fault.
     pub fn false_alarms(&self) -> usize {
@@ -74,13 +84,16 @@ pub fn judge(faults: &[Fault], alerts: &[Alert]) -> Verdict {
     for alert in alerts.iter().filter(|a| a.confirmed) {
         by_episode.entry(&alert.episode).or_default().push(alert);
     }
-    let mut found = vec![false; faults.len()];
+    let mut found: Vec<Option<&Alert>> = vec![None; faults.len()];
     let mut episodes = Vec::new();
     for (id, alerts) in by_episode {
         let mut fault = None;
         for (i, candidate) in faults.iter().enumerate() {
-            if alerts.iter().any(|a| belongs(a, candidate)) {
-                found[i] = true;
+            let own = alerts.iter().copied().filter(|a| belongs(a, candidate));
+            if let Some(longest) = own.max_by_key(|a| (lasted(a), &a.alert)) {
+                if found[i].is_none_or(|f| lasted(f) < lasted(longest)) {
+                    found[i] = Some(longest);
+                }
                 fault.get_or_insert_with(|| candidate.what.clone());
             }
         }
@@ -101,12 +114,24 @@ pub fn judge(faults: &[Fault], alerts: &[Alert]) -> Verdict {
         });
     }
     Verdict {
-        faults: faults.iter().cloned().zip(found).collect(),
+        faults: faults
+            .iter()
+            .zip(found)
+            .map(|(fault, alert)| Found {
+                fault: fault.clone(),
+                alert: alert.map(|a| a.alert.clone()),
+            })
+            .collect(),
         episodes,
     }
 }
 
-fn belongs(alert: &Alert, fault: &Fault) -> bool {
+fn lasted(alert: &Alert) -> i64 {
+    alert.last - alert.first
+}
+
+/// Is this alert a sign of this fault?
+pub fn belongs(alert: &Alert, fault: &Fault) -> bool {
     alert.turbine == fault.turbine
         && fault.channels.contains(&alert.channel)
         && alert.first >= fault.from - EARLY_US
@@ -139,6 +164,7 @@ mod tests {
         ];
         let verdict = judge(std::slice::from_ref(&fault), &alerts);
         assert_eq!((verdict.detected(), verdict.false_alarms()), (1, 2));
+        assert_eq!(verdict.faults[0].alert.as_deref(), Some("a-oil"));
         let missed = judge(&[fault], &alerts[2..]);
         assert_eq!((missed.detected(), missed.false_alarms()), (0, 2));
     }

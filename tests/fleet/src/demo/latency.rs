@@ -59,26 +59,16 @@ impl Observer {
 fn watch(path: &std::path::Path, stop: &AtomicBool) -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut newest: BTreeMap<String, i64> = BTreeMap::new();
-    let mut connection = None;
-    let mut version = 0;
+    let mut store = status::Reader::new(path);
     while !stop.load(Ordering::Acquire) {
         clock::pause(LOOK_EVERY);
-        if connection.is_none() && path.exists() {
-            connection = status::open(path).ok();
-        }
-        let Some(open) = &connection else { continue };
-        let Ok(now) = open.query_row("PRAGMA data_version", [], |r| r.get::<_, i64>(0)) else {
-            connection = None;
+        let Some(open) = store.changed() else {
             continue;
         };
-        if now == version {
-            continue;
-        }
         let Ok(found) = status::read(open) else {
-            connection = None;
+            store.reopen();
             continue;
         };
-        version = now;
         let seen_at = clock::wall().0;
         for (turbine, status) in found {
             let Some(event_time) = status.fast_event_time else {

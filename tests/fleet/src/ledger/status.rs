@@ -3,7 +3,7 @@
 //! Invariant: read as any reader would, from the committed rows of the store's file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rusqlite::{Connection, OpenFlags};
@@ -45,6 +45,49 @@ pub fn turbines(path: &Path) -> Result<BTreeMap<String, Status>> {
         // The store is being made, or its writer is being killed or recovered this moment: ask again.
         Err(error) if error.downcast_ref::<rusqlite::Error>().is_some() => Ok(BTreeMap::new()),
         Err(error) => Err(error),
+    }
+}
+
+/// A reader that is told when there is something new in the store, which need not be there yet.
+pub struct Reader {
+    path: PathBuf,
+    connection: Option<Connection>,
+    version: i64,
+}
+
+impl Reader {
+    /// Of the store at this path.
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            connection: None,
+            version: 0,
+        }
+    }
+
+    /// The store, if a transaction was committed since the last call that gave it.
+    pub fn changed(&mut self) -> Option<&Connection> {
+        if self.connection.is_none() && self.path.exists() {
+            self.connection = open(&self.path).ok();
+        }
+        let version = |c: &Connection| c.query_row("PRAGMA data_version", [], |r| r.get(0));
+        match version(self.connection.as_ref()?) {
+            Ok(now) if now == self.version => None,
+            Ok(now) => {
+                self.version = now;
+                self.connection.as_ref()
+            }
+            Err(_) => {
+                self.reopen();
+                None
+            }
+        }
+    }
+
+    /// It could not be read: its writer is being killed or recovered. The next call opens it again.
+    pub fn reopen(&mut self) {
+        self.connection = None;
+        self.version = 0;
     }
 }
 

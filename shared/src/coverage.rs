@@ -188,7 +188,7 @@ impl Coverage {
         match &record.body {
             Body::Open(open) => self.opened(id.epoch, open),
             Body::Gap(gap) => self.gap(gap),
-            Body::Batch(_) | Body::Seal(_) => {}
+            Body::Batch(_) | Body::Seal(_) | Body::Untimed(_) => {}
         }
         Receipt::New
     }

@@ -125,6 +125,21 @@ impl FromStr for Epoch {
     }
 }
 
+/// One boot of a gateway's system: 128 random bits that the kernel draws. Its monotonic clock counts from 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct BootId(pub [u8; 16]);
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Epoch(self.0), f)
+    }
+}
+impl fmt::Debug for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// Position of a record in its epoch: 1, 2, 3, ...
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Seq(pub u64);

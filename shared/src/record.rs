@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{CatalogueHash, Class, RateGroup};
-use crate::id::{ChannelId, Epoch, RecordId, Seq, SeqRange};
+use crate::id::{BootId, ChannelId, Epoch, RecordId, Seq, SeqRange};
 use crate::time::{EventTime, WallTime};
 
 /// A chain head: `h(k) = SHA-256(h(k-1) || SHA-256(bytes of record k))`, all zero before seq 1.
@@ -66,6 +66,17 @@ pub enum Body {
     Gap(Gap),
     /// The chain head so far.
     Seal(Seal),
+    /// Readings whose time nobody knows.
+    Untimed(Untimed),
+}
+
+/// Readings of a boot that never saw a clock. They are kept, and count in no pane and no stamp.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Untimed {
+    /// Which boot.
+    pub boot: BootId,
+    /// The readings; their event times are microseconds since the boot's start, and no block has a flag.
+    pub batch: Batch,
 }
 
 /// Readings of one class and one rate group. Values lie flat, column after column, block after block:
@@ -231,6 +242,8 @@ pub enum LossReason {
     NeverHeld,
     /// Ingest or the partition task could not accept the bytes.
     Refused,
+    /// Readings were taken, but by no clock: they travel as [`Untimed`] records.
+    Untimed,
 }
 
 /// Seqs of this turbine that the gateway no longer has.

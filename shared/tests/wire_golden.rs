@@ -8,10 +8,12 @@
 use std::path::Path;
 
 use windlass_shared::catalogue::{CatalogueHash, Class, RateGroup};
-use windlass_shared::id::{ChannelId, Epoch, GatewayId, RecordId, Seq, SeqRange, TurbineId};
+use windlass_shared::id::{
+    BootId, ChannelId, Epoch, GatewayId, RecordId, Seq, SeqRange, TurbineId,
+};
 use windlass_shared::record::{
     Batch, Block, Body, Column, Flags, Gap, GapRange, Head, Header, LossReason, Open, Predecessor,
-    Quality, QualityMark, Record, RecordHash, Seal, Stamps, Times,
+    Quality, QualityMark, Record, RecordHash, Seal, Stamps, Times, Untimed,
 };
 use windlass_shared::time::{EventTime, LogTime, WallTime};
 use windlass_shared::wire::{self, check, decode, encode};
@@ -345,6 +347,52 @@ fn seal() {
         signature: vec![],
     });
     pinned("seal", &record(7, (Some(T), Some(T), T + S), body));
+}
+
+#[test]
+fn untimed() {
+    let columns = vec![(1, false, vec![17_234, 17_235]), (3, false, vec![0, -7])];
+    let marks = vec![(1, 1, Quality::Bad)];
+    let body = batch(
+        Class::Compliance,
+        RateGroup::Fast,
+        vec![(Flags::default(), regular(40 * S, 2), columns, marks)],
+    );
+    let Body::Batch(batch) = body else {
+        panic!("a batch")
+    };
+    let body = Body::Untimed(Untimed {
+        boot: BootId([0x77; 16]),
+        batch: batch.clone(),
+    });
+    pinned("untimed", &record(4, (Some(T), Some(T), T + S), body));
+    // it stands for what it is wherever the frontier is, and has no flags
+    let mut flagged = batch;
+    flagged.blocks[0].flags.late = true;
+    let body = Body::Untimed(Untimed {
+        boot: BootId([0x77; 16]),
+        batch: flagged,
+    });
+    let refused = check(&record(4, (Some(T), Some(T), T + S), body)).unwrap_err();
+    assert!(refused.to_string().contains("field flags"), "{refused}");
+}
+
+#[test]
+fn a_gap_for_what_has_no_time() {
+    let body = Body::Gap(Gap {
+        epoch: epoch(1),
+        class: Class::Compliance,
+        reason: LossReason::Untimed,
+        ranges: vec![GapRange {
+            seqs: SeqRange::new(2, 2).unwrap(),
+            readings: Some(0),
+            bounds: None,
+            end: Some((EventTime(T + 600 * S), EventTime(T))),
+            heads: None,
+        }],
+    });
+    let later = Some(T + 600 * S);
+    pinned("gap_untimed", &record(3, (later, later, T), body));
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn furthest(record: &Record) -> (&'static str, EventTime) {
                 see("a lost record's frontier", frontier);
             }
         }
-        Body::Batch(_) | Body::Seal(_) => {}
+        Body::Batch(_) | Body::Seal(_) | Body::Untimed(_) => {}
     }
     furthest
 }

@@ -211,6 +211,7 @@ fn check_channels(catalogue: &Catalogue, batch: &Batch) -> Result<(), Fault> {
 pub fn readings_of(record: &Record) -> u64 {
     match &record.body {
         Body::Batch(batch) => batch.raw.len() as u64,
+        Body::Untimed(untimed) => untimed.batch.raw.len() as u64,
         _ => 0,
     }
 }

@@ -63,6 +63,8 @@ pub enum Table {
     Readings,
     /// The readings that the gateway marked late, once more, by log time.
     Late,
+    /// The readings of boots that never saw a clock, by log time: nobody knows their event time.
+    Untimed,
     /// One row for each window and channel, by the window's start.
     Features,
     /// Alerts, by log time.
@@ -73,10 +75,11 @@ pub enum Table {
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Batches,
         Self::Readings,
         Self::Late,
+        Self::Untimed,
         Self::Features,
         Self::Alerts,
         Self::DeadLetter,
@@ -87,6 +90,7 @@ impl Table {
             Self::Batches => "batches",
             Self::Readings => "readings",
             Self::Late => "late",
+            Self::Untimed => "untimed",
             Self::Features => "features",
             Self::Alerts => "alerts",
             Self::DeadLetter => "dead_letter",

@@ -1,25 +1,27 @@
 //! What the main loop notes for the status, the metrics and the log. Decides nothing.
 
+mod document;
+
 use std::collections::BTreeMap;
 
-use windlass_edge_core::{AgentEvent, AgentView, CommitBatch, Input, Now, RowLevel, SourceId};
+use windlass_edge_core::{AgentEvent, CommitBatch, Input, Now, RowLevel, SourceId};
 use windlass_shared::id::{RecordId, TurbineId};
 use windlass_shared::record::LossReason;
-use windlass_shared::time::{EventTime, MonoTime, WallTime};
+use windlass_shared::time::{MonoTime, WallTime};
 use windlass_shared::wire::{self, Downlink};
 
-use crate::clock;
 use crate::config::{Config, SourceKind};
 use crate::deadletter::{DeadLetter, Letter};
-use crate::procfs;
 use crate::source::Note;
-use crate::status::{
-    CertificateDoc, ClockDoc, Counters, DiskDoc, LinkDoc, SourceDoc, StatusDoc, TurbineDoc, VERSION,
-};
+use crate::status::{Counters, SourceDoc};
 use crate::tls;
 
 /// Records whose times are kept for the lag figures.
 const TIMED_MAX: usize = 4_096;
+
+/// Why there is no connection while nobody has set the clock.
+const WAITS_FOR_CLOCK: &str =
+    "the clock is not set: no certificate can be checked; it connects when the clock is set";
 
 /// The notes.
 pub struct Books {
@@ -37,6 +39,8 @@ pub struct Books {
     published: BTreeMap<RecordId, MonoTime>,
     live_lag_ms: Option<u64>,
     ack_latency_ms: Option<u64>,
+    /// The connection needs certificates, and those a clock.
+    needs_clock: bool,
 }
 
 impl Books {
@@ -70,6 +74,7 @@ impl Books {
             published: BTreeMap::new(),
             live_lag_ms: None,
             ack_latency_ms: None,
+            needs_clock: config.uplink.tls.is_some(),
         };
         books.look_at_certificate(config);
         books
@@ -257,6 +262,24 @@ impl Books {
                 c.readings_suspect += suspect;
                 c.record_bytes_committed += bytes;
             }
+            AgentEvent::Waiting {
+                records,
+                readings,
+                bytes,
+            } => {
+                c.commits += u64::from(*records > 0);
+                c.readings_without_clock += readings;
+                c.record_bytes_committed += bytes;
+            }
+            AgentEvent::Placed {
+                turbine,
+                readings,
+                untimed,
+            } => {
+                c.readings_placed += readings;
+                c.readings_sent_untimed += untimed;
+                tracing::info!(%turbine, readings, untimed, "numbered what had waited for the clock");
+            }
             AgentEvent::DiskFull => {
                 c.commits_disk_full += 1;
                 self.note_error("the disk is full: evicting by class, readings wait".to_owned());
@@ -284,6 +307,7 @@ impl Books {
                 tracing::error!(%id, reason, "the cloud refused a record; it is in its dead-letter");
             }
             AgentEvent::BadDownlink { what } => self.bad_downlink(what),
+            AgentEvent::ClockSet { .. } | AgentEvent::ClockUnset => self.clock(event),
             AgentEvent::ClockSetBack { by_us } => {
                 c.clock_set_back += 1;
                 tracing::warn!(by_us, "the wall clock was set back; a new epoch begins");
@@ -293,6 +317,25 @@ impl Books {
                 tracing::debug!(retry_in_ms = retry_in_us / 1_000, "next attempt");
             }
             _ => self.loss(event, dead),
+        }
+    }
+
+    fn clock(&mut self, event: &AgentEvent) {
+        if let AgentEvent::ClockSet { boot_at_us } = event {
+            tracing::info!(
+                boot_at_us,
+                "the clock is set: what waits gets its time and number"
+            );
+            if self.link_error.as_deref() == Some(WAITS_FOR_CLOCK) {
+                self.link_error = None;
+            }
+            return;
+        }
+        tracing::warn!(
+            "the clock is not set: recording goes on with the boot's time; numbers come when it is set"
+        );
+        if self.needs_clock {
+            self.link_error = Some(WAITS_FOR_CLOCK.to_owned());
         }
     }
 
@@ -363,7 +406,7 @@ impl Books {
                 if *reason == LossReason::Corrupt {
                     c.records_corrupt += seqs.len();
                 }
-                if *level == RowLevel::Unacked {
+                if *level <= RowLevel::Unacked {
                     c.records_evicted_unacked += seqs.len();
                     c.readings_evicted_unacked += readings;
                     self.last_error =
@@ -375,87 +418,5 @@ impl Books {
             }
             _ => {}
         }
-    }
-
-    /// The status document of this moment.
-    pub fn document(&self, config: &Config, view: &AgentView, now: Now) -> StatusDoc {
-        StatusDoc {
-            version: VERSION,
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            gateway: config.gateway.to_string(),
-            running: true,
-            at_us: now.wall.0,
-            uptime_s: now.mono.since_us(self.started) / 1_000_000,
-            link: LinkDoc {
-                state: self.link.to_owned(),
-                for_s: now.mono.since_us(self.link_since) / 1_000_000,
-                peer: config.uplink.address.to_string(),
-                in_flight: view.in_flight as u64,
-                live_queued: view.live_queued as u64,
-                ack_latency_ms: self.ack_latency_ms,
-                live_lag_ms: self.live_lag_ms,
-                last_error: self.link_error.clone(),
-            },
-            turbines: self.turbines(view, now),
-            sources: self.sources.iter().map(|(_, d)| d.clone()).collect(),
-            disk: DiskDoc {
-                path: config.outbox.path.display().to_string(),
-                used_bytes: view.usage.used,
-                budget_bytes: config.outbox.bytes_max,
-                free_bytes: view.usage.disk_free,
-                free_min_bytes: config.outbox.free_min_bytes,
-                full: view.disk_full,
-            },
-            clock: ClockDoc {
-                set: clock::is_set(now.wall),
-                synchronised: clock::synchronised(),
-            },
-            process: procfs::process_figures(),
-            certificate: self.certificate_doc(config, now),
-            counters: self.counters,
-            last_error: self.last_error.clone(),
-        }
-    }
-
-    fn certificate_doc(&self, config: &Config, now: Now) -> Option<CertificateDoc> {
-        let files = config.uplink.tls.as_ref()?.client.as_ref()?;
-        let (_, seen) = self.certificate.as_ref()?;
-        Some(match seen {
-            Ok(certificate) => CertificateDoc {
-                common_name: certificate.common_name.clone(),
-                days_left: Some(certificate.days_left(now.wall)),
-                problem: tls::judge(files, certificate, &config.gateway, now.wall)
-                    .err()
-                    .map(|e| e.to_string()),
-            },
-            Err(problem) => CertificateDoc {
-                problem: Some(problem.clone()),
-                ..CertificateDoc::default()
-            },
-        })
-    }
-
-    fn turbines(&self, view: &AgentView, now: Now) -> Vec<TurbineDoc> {
-        let doc = |t: &windlass_edge_core::TurbineView| {
-            let tallies = view.usage.turbines.iter().find(|(id, _)| *id == t.turbine);
-            let level = |level| tallies.map(|(_, x)| x.level(level)).unwrap_or_default();
-            let backlog = level(RowLevel::Unacked);
-            let (logged, safe) = (level(RowLevel::Logged), level(RowLevel::Safe));
-            let oldest = self.oldest.get(&t.turbine).copied().flatten();
-            TurbineDoc {
-                turbine: t.turbine.to_string(),
-                epoch: t.epoch.map(|e| e.to_string()),
-                last_seq: t.last_seq.0,
-                frontier_us: (t.frontier > EventTime::MIN).then_some(t.frontier.0),
-                backlog_records: backlog.rows,
-                backlog_bytes: backlog.bytes,
-                oldest_unacked_s: oldest
-                    .filter(|_| backlog.rows > 0)
-                    .map(|at| (now.wall.0 - at.0).max(0) as u64 / 1_000_000),
-                ring_records: logged.rows + safe.rows,
-                ring_bytes: logged.bytes + safe.bytes,
-            }
-        };
-        view.turbines.iter().map(doc).collect()
     }
 }

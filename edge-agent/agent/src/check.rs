@@ -90,7 +90,7 @@ pub fn check(config: &Config, connect: bool) -> Vec<Finding> {
             ),
         });
     }
-    let now = Clock::start().now().wall;
+    let now = Clock.now().wall;
     out.push(match (clock::is_set(now), clock::synchronised()) {
         (false, _) => finding(
             Grade::Warning,

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::outbox::{InspectedRow, Inspector, OutboxError};
 use crate::procfs;
-use crate::status::{DiskDoc, StatusDoc, TurbineDoc, VERSION};
+use crate::status::{ClockDoc, DiskDoc, StatusDoc, TurbineDoc, VERSION};
 
 /// Why an outbox cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +58,9 @@ struct EpochDoc {
     last_seq: u64,
     /// Seqs between first and last that are not held (evicted; a Gap says so).
     holes: u64,
+    /// Rows that wait for the clock: then `epoch` is a boot, and its numbers are none.
+    waiting: u64,
+    waiting_readings: u64,
     /// Gateway's clock at the first and the last commit, and at the oldest unacknowledged one, microseconds.
     first_committed_us: i64,
     last_committed_us: i64,
@@ -108,7 +111,7 @@ pub fn inspect(args: &InspectArgs) -> Result<String, InspectError> {
         let doc = serde_json::json!({ "path": path, "epochs": epochs });
         serde_json::to_string_pretty(&doc).unwrap_or_else(|e| e.to_string())
     } else {
-        text(&path, &epochs, Clock::start().now().wall)
+        text(&path, &epochs, Clock.now().wall)
     })
 }
 
@@ -136,6 +139,10 @@ fn add(epochs: &mut Vec<EpochDoc>, row: &InspectedRow) {
     doc.holes = doc.last_seq - doc.first_seq + 1 - doc.records;
     doc.last_committed_us = meta.committed_at.0;
     match row.level {
+        RowLevel::Waiting => {
+            doc.waiting += 1;
+            doc.waiting_readings += meta.readings;
+        }
         RowLevel::Unacked => {
             doc.unacked += 1;
             doc.unacked_bytes += meta.bytes;
@@ -159,6 +166,7 @@ fn record_line(row: &InspectedRow, json: bool) -> String {
             RowKind::Seal => "seal",
         },
         level: match row.level {
+            RowLevel::Waiting => "waiting",
             RowLevel::Unacked => "unacked",
             RowLevel::Logged => "logged",
             RowLevel::Safe => "safe",
@@ -181,6 +189,12 @@ fn record_line(row: &InspectedRow, json: bool) -> String {
 
 fn text(path: &Path, epochs: &[EpochDoc], now: WallTime) -> String {
     let line = |e: &EpochDoc| {
+        if e.waiting > 0 {
+            return format!(
+                "{}  boot {}  {} rows wait for the clock, {} readings, {} bytes\n",
+                e.turbine, e.epoch, e.waiting, e.waiting_readings, e.bytes
+            );
+        }
         let oldest = e.oldest_unacked_us.map_or_else(String::new, |at| {
             format!(", oldest unacked {} s old", age_s(at, now))
         });
@@ -218,11 +232,20 @@ pub fn offline_status(config: &Config) -> Result<StatusDoc, InspectError> {
     let inspector = Inspector::open(path)?;
     let mut epochs = Vec::new();
     inspector.rows(false, |row| add(&mut epochs, &row))?;
-    let now = Clock::start().now().wall;
+    let now = Clock.now().wall;
     let mut turbines: BTreeMap<String, TurbineDoc> = BTreeMap::new();
+    let mut waiting = ClockDoc {
+        set: crate::clock::is_set(now),
+        ..ClockDoc::default()
+    };
     for e in epochs {
         let doc = turbines.entry(e.turbine.clone()).or_default();
         doc.turbine = e.turbine;
+        if e.waiting > 0 {
+            waiting.waiting_records += e.waiting;
+            waiting.waiting_readings += e.waiting_readings;
+            continue;
+        }
         doc.epoch = Some(e.epoch); // the last one stays
         doc.last_seq = e.last_seq;
         doc.backlog_records += e.unacked;
@@ -251,6 +274,7 @@ pub fn offline_status(config: &Config) -> Result<StatusDoc, InspectError> {
             free_min_bytes: config.outbox.free_min_bytes,
             full: false,
         },
+        clock: waiting,
         ..StatusDoc::default()
     })
 }

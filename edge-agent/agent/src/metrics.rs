@@ -29,13 +29,39 @@ pub fn encode(doc: &StatusDoc) -> Result<String, std::fmt::Error> {
     Ok(text)
 }
 
-fn gauges(registry: &mut Registry, doc: &StatusDoc) {
+fn register(registry: &mut Registry, name: &str, help: &str, value: Option<i64>) {
+    if let Some(value) = value {
+        let gauge = Gauge::<i64>::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+}
+
+fn clock_gauges(registry: &mut Registry, doc: &StatusDoc) {
     let mut gauge = |name: &str, help: &str, value: Option<i64>| {
-        if let Some(value) = value {
-            let gauge = Gauge::<i64>::default();
-            gauge.set(value);
-            registry.register(name, help, gauge);
-        }
+        register(registry, name, help, value);
+    };
+    gauge(
+        "clock_set",
+        "0: the wall clock was never set",
+        Some(i64::from(doc.clock.set)),
+    );
+    gauge(
+        "waiting_readings",
+        "Readings that were recorded without a clock and wait for their number",
+        Some(int(doc.clock.waiting_readings)),
+    );
+    gauge(
+        "clock_synchronised",
+        "What the time service says",
+        doc.clock.synchronised.map(i64::from),
+    );
+}
+
+fn gauges(registry: &mut Registry, doc: &StatusDoc) {
+    clock_gauges(registry, doc);
+    let mut gauge = |name: &str, help: &str, value: Option<i64>| {
+        register(registry, name, help, value);
     };
     let some = |v: u64| Some(int(v));
     let flag = |v: bool| Some(i64::from(v));
@@ -83,16 +109,6 @@ fn gauges(registry: &mut Registry, doc: &StatusDoc) {
         "disk_full",
         "1: the last transaction found no room, readings wait in memory",
         flag(doc.disk.full),
-    );
-    gauge(
-        "clock_set",
-        "0: the wall clock was never set",
-        flag(doc.clock.set),
-    );
-    gauge(
-        "clock_synchronised",
-        "What the time service says",
-        doc.clock.synchronised.map(i64::from),
     );
     gauge(
         "process_resident_bytes",

@@ -5,10 +5,11 @@
 //! damaged file is set aside and salvaged, never deleted.
 //!
 //! On disk: `record.id` is `epoch.key << 40 | seq`, so that acknowledgements, resends and uniqueness need no second index
-//! (each index costs a page per commit), and a turbine's rows lie in the order of their numbers. A level is stored as 10,
-//! 11 or 12: integers of one width, so that an acknowledgement changes a byte in place and not the row. There is no
+//! (each index costs a page per commit), and a turbine's rows lie in the order of their numbers. A level is stored as 9
+//! to 12: integers of one width, so that an acknowledgement changes a byte in place and not the row. There is no
 //! auto-vacuum (its pointer map is a page per commit, too): evicted pages are written again, the budget bounds the file,
-//! and an opening that finds more than half of it free gives the space back.
+//! and an opening that finds more than half of it free gives the space back. What was recorded without a clock lies under the
+//! boot's id as if that were an epoch, with level 9; that entry of `epoch` is gone with its last row.
 
 mod files;
 mod inspect;
@@ -19,7 +20,7 @@ mod salvage;
 mod schema;
 mod write;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
@@ -94,7 +95,7 @@ pub struct Outbox {
     epochs: Epochs,
     tallies: BTreeMap<TurbineId, Tallies>,
     /// Per turbine, level and class: no row of that tier has a smaller id.
-    hints: BTreeMap<TurbineId, [[i64; 4]; 3]>,
+    hints: BTreeMap<TurbineId, [[i64; 4]; 4]>,
     /// A damaged store's losses are not declared yet.
     undeclared: bool,
 }
@@ -104,12 +105,20 @@ pub struct Outbox {
 struct Epochs {
     by_key: BTreeMap<i64, (TurbineId, Epoch)>,
     keys: BTreeMap<(TurbineId, Epoch), i64>,
+    /// Keys that are no epochs: what a boot recorded without a clock.
+    journals: BTreeSet<i64>,
 }
 
 impl Epochs {
     fn insert(&mut self, key: i64, turbine: TurbineId, epoch: Epoch) {
         self.by_key.insert(key, (turbine.clone(), epoch));
         self.keys.insert((turbine, epoch), key);
+    }
+    fn remove(&mut self, key: i64) {
+        if let Some(known) = self.by_key.remove(&key) {
+            self.keys.remove(&known);
+        }
+        self.journals.remove(&key);
     }
     fn key(&self, turbine: &TurbineId, epoch: Epoch) -> Option<i64> {
         self.keys.get(&(turbine.clone(), epoch)).copied()

@@ -15,17 +15,19 @@ use windlass_edge_core::{
     SourceId, SourceKind as CoreSourceKind, SourceSettings, Threshold, TurbineSettings,
     UplinkSettings,
 };
+use windlass_shared::id::BootId;
 use windlass_shared::time::MonoTime;
 use windlass_shared::wire;
 
 use crate::books::Books;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::deadletter::DeadLetter;
 use crate::disk::{Disk, DiskAnswer, DiskError, DiskRequest};
 use crate::http::{self, HttpError};
 use crate::mqtt::{Generation, LinkEvent, LinkNews, Uplink};
 use crate::outbox::{OpenReport, Outbox, OutboxError};
+use crate::placed::PlacedNote;
 use crate::socket::{self, Asked, SocketError};
 use crate::source::{FromSource, Sources};
 
@@ -98,7 +100,7 @@ enum Flow {
 
 /// Runs until a signal; everything is committed when it returns `Ok`.
 pub async fn run(config: Config) -> Result<(), RunError> {
-    let clock = Clock::start();
+    let clock = Clock;
     let (outbox, recovered, report) = Outbox::open(&config.outbox.path, clock.now().wall.0)?;
     log_opened(&config.outbox.path, &report);
     let listener = socket::listen(&config.status_socket)?;
@@ -110,15 +112,20 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             asked_in,
         )));
     }
-    let seed = random_seed()?;
+    let seed: [u8; 32] = random()?;
+    let boot = match clock::boot_id() {
+        Some(boot) => boot,
+        None => BootId(random()?),
+    };
+    let note = PlacedNote::beside(&config.status_socket, boot);
     let (links_in, links) = mpsc::channel(LINK_EVENTS_MAX);
     let agent = Agent {
-        core: AgentCore::new(core_settings(&config), seed),
+        core: AgentCore::new(core_settings(&config, boot, &note), seed),
         uplink: Uplink::new(config.gateway.clone(), config.uplink.clone(), links_in),
         sources: Sources::start(&config, clock, &recovered.positions),
         books: Books::new(&config, clock.now()),
         dead: DeadLetter::beside(&config.outbox.path),
-        disk: Disk::start(outbox)?,
+        disk: Disk::start(outbox, note)?,
         config,
         clock,
         links,
@@ -357,21 +364,23 @@ fn log_opened(path: &std::path::Path, report: &OpenReport) {
     }
 }
 
-fn random_seed() -> Result<[u8; 32], RunError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| RunError::System {
+fn random<const N: usize>() -> Result<[u8; N], RunError> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|e| RunError::System {
         what: "the system gives no random numbers",
         source: std::io::Error::other(e.to_string()),
     })?;
-    Ok(seed)
+    Ok(bytes)
 }
 
 /// The configuration in the core's words.
-fn core_settings(config: &Config) -> Settings {
+fn core_settings(config: &Config, boot: BootId, note: &PlacedNote) -> Settings {
     let second = 1_000_000_u64;
     let uplink = &config.uplink;
     Settings {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot,
+        placed: note.upto().clone(),
         turbines: config
             .turbines
             .iter()
@@ -400,6 +409,7 @@ fn core_settings(config: &Config) -> Settings {
             ..DiskSettings::default()
         },
         uplink: UplinkSettings {
+            needs_clock: uplink.tls.is_some(),
             budget_bytes_per_s: uplink.budget_bytes_per_s,
             burst_bytes: uplink.budget_bytes_per_s.max(BURST_MIN_BYTES),
             slots_max: usize::from(uplink.inflight_max).min(64),

@@ -3,9 +3,13 @@
 //! Counters count from the start of the process; everything else is the state of the moment. The JSON field names are an
 //! interface: add, never rename.
 
+mod counters;
+
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+
+pub use counters::Counters;
 
 use crate::procfs::ProcessFigures;
 
@@ -133,6 +137,15 @@ pub struct ClockDoc {
     pub set: bool,
     /// What the system's time service says; `None`: there is none that we know.
     pub synchronised: Option<bool>,
+    /// Rows that were recorded without a clock and wait for their number.
+    #[serde(default)]
+    pub waiting_records: u64,
+    /// Readings in them.
+    #[serde(default)]
+    pub waiting_readings: u64,
+    /// Age of the oldest of this boot, s.
+    #[serde(default)]
+    pub waiting_for_s: Option<u64>,
 }
 
 /// The gateway's certificate.
@@ -144,82 +157,6 @@ pub struct CertificateDoc {
     pub days_left: Option<i64>,
     /// Why it cannot be used.
     pub problem: Option<String>,
-}
-
-macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident,)*) => {
-        /// What happened since the start of the process.
-        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-        #[serde(default)]
-        pub struct Counters {
-            $($(#[doc = $doc])* pub $name: u64,)*
-        }
-        impl Counters {
-            /// Name, help and value of each.
-            pub fn each(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
-                [$((stringify!($name), concat!($($doc,)*), self.$name),)*].into_iter()
-            }
-        }
-    };
-}
-
-counters! {
-    /// Readings committed to the outbox.
-    readings_committed,
-    /// Among those, readings marked late.
-    readings_late,
-    /// Among those, readings marked suspect: ahead of the gateway's clock.
-    readings_suspect,
-    /// Readings of channels that the profile does not have; kept in the dead-letter file.
-    readings_unknown_channel,
-    /// Readings with an impossible event time; kept in the dead-letter file.
-    readings_untimed,
-    /// Readings for a turbine or from a source that is not configured.
-    readings_unassigned,
-    /// Readings refused because too many waited for the disk.
-    readings_overrun,
-    /// Records committed to the outbox.
-    records_committed,
-    /// Bytes of the committed records.
-    record_bytes_committed,
-    /// Transactions of the outbox.
-    commits,
-    /// Transactions that met a full disk.
-    commits_disk_full,
-    /// Publishes sent, retries included.
-    publishes,
-    /// Bytes of their topics and payloads.
-    publish_bytes,
-    /// Publishes that the broker took.
-    pubacks,
-    /// Records that the cloud acknowledged.
-    records_acked,
-    /// Records that the cloud refused.
-    records_refused,
-    /// Records sent again because their acknowledgement did not come in time.
-    records_ack_timeout,
-    /// Records sent again because the cloud asked.
-    records_resent,
-    /// Seqs the cloud asked for that are no longer here.
-    seqs_resend_lost,
-    /// Unacknowledged records evicted by the disk budget: lost.
-    records_evicted_unacked,
-    /// Readings in unacknowledged records evicted by the disk budget: lost.
-    readings_evicted_unacked,
-    /// Acknowledged records that left the disk.
-    records_evicted_acked,
-    /// Records whose bytes were damaged on the disk.
-    records_corrupt,
-    /// Downlink messages that made no sense.
-    downlinks_bad,
-    /// Times the link came up.
-    link_ups,
-    /// Times the link went down or could not be made.
-    link_downs,
-    /// Epochs begun.
-    epochs_opened,
-    /// Times the wall clock was set back.
-    clock_set_back,
 }
 
 /// The document for people.
@@ -354,6 +291,24 @@ fn render_health(doc: &StatusDoc, out: &mut String) -> std::fmt::Result {
         c.records_ack_timeout,
         c.records_resent
     )?;
+    let c = &doc.clock;
+    if c.waiting_records > 0 {
+        write!(
+            out,
+            "waiting for the clock  {} readings in {} rows, {}",
+            c.waiting_readings,
+            c.waiting_records,
+            if c.set {
+                "being numbered"
+            } else {
+                "recording goes on"
+            }
+        )?;
+        match c.waiting_for_s {
+            Some(age) => writeln!(out, ", for {}", duration(age))?,
+            None => writeln!(out)?,
+        }
+    }
     let clock = match (doc.clock.set, doc.clock.synchronised) {
         (false, _) => "NOT SET",
         (true, Some(true)) => "synchronised",

@@ -67,7 +67,7 @@ fn another_version_is_refused_untouched() {
     db.pragma_update(None, "user_version", 9).unwrap();
     drop(db);
     let text = Outbox::open(&path, 0).unwrap_err().to_string();
-    assert!(text.contains("schema version 9, expected 1"), "{text}");
+    assert!(text.contains("schema version 9, expected 2"), "{text}");
     let inspected = Inspector::open(&path);
     assert!(matches!(inspected, Err(OutboxError::Version { .. })));
 }

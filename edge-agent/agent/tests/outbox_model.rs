@@ -24,12 +24,15 @@ enum Step {
     Evictable(u8, u8, u8, u64),
     Held(u8, u8, u64, u64),
     Marks(u8, usize),
+    Journal(Vec<(u8, u8, u8, usize)>),
+    Waiting(u8, usize, u64),
     Reopen(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let row = (1u8..3, 1u8..4, 0u8..3, 1usize..80);
-    let range = || (1u8..3, 1u8..4, 1u64..20, 0u64..9);
+    let range = || (1u8..3, 1u8..6, 1u64..20, 0u64..9);
+    let waiting = (1u8..3, 4u8..6, 0u8..3, 1usize..80);
     prop_oneof![
         4 => prop::collection::vec(row, 1..6).prop_map(Step::Rows),
         3 => (range(), 0u8..3).prop_map(|((t, e, a, n), l)| Step::Level(t, e, a, n, l)),
@@ -37,9 +40,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..2, prop::collection::vec(any::<u8>(), 0..9)).prop_map(|(s, p)| Step::Position(s, p)),
         3 => (1u8..3, prop::option::of((1u8..4, 0u64..20)), 1usize..9, 1u64..2000)
             .prop_map(|(t, a, r, b)| Step::Backlog(t, a, r, b)),
-        2 => (1u8..3, 0u8..3, 0u8..4, 1u64..2000).prop_map(|(t, l, c, b)| Step::Evictable(t, l, c, b)),
+        2 => (1u8..3, 0u8..4, 0u8..4, 1u64..2000).prop_map(|(t, l, c, b)| Step::Evictable(t, l, c, b)),
         2 => range().prop_map(|(t, e, a, n)| Step::Held(t, e, a, n)),
         1 => (1u8..3, 0usize..4).prop_map(|(t, n)| Step::Marks(t, n)),
+        2 => prop::collection::vec(waiting, 1..6).prop_map(Step::Journal),
+        2 => (1u8..3, 1usize..9, 1u64..2000).prop_map(|(t, r, b)| Step::Waiting(t, r, b)),
         1 => any::<bool>().prop_map(Step::Reopen),
     ]
 }
@@ -75,6 +80,7 @@ fn batch(step: &Step, maker: &mut Maker) -> Option<CommitBatch> {
             for &(t, e, c, size) in rows {
                 // an epoch goes on only while it is the newest of its turbine
                 let own = maker.heads.keys().filter(|(id, _)| *id == turbine(t));
+                let own = own.filter(|(_, e)| *e < epoch(t, 4));
                 let newest = own.map(|(_, e)| *e).max();
                 let e = newest.map_or(epoch(t, e), |n| n.max(epoch(t, e)));
                 batch.rows.push(maker.row(turbine(t), e, class(c), size));
@@ -84,13 +90,19 @@ fn batch(step: &Step, maker: &mut Maker) -> Option<CommitBatch> {
             turbine: turbine(*t),
             epoch: epoch(*t, *e),
             seqs: range(*a, *n),
-            level: RowLevel::ALL[usize::from(*l)],
+            level: RowLevel::ALL[usize::from(*l) + 1],
         }),
         Step::Evict(t, e, a, n) => batch.evictions.push(Eviction {
             turbine: turbine(*t),
             epoch: epoch(*t, *e),
             seqs: range(*a, *n),
         }),
+        Step::Journal(rows) => {
+            for &(t, boot, c, size) in rows {
+                let row = maker.row(turbine(t), epoch(t, boot), class(c), size);
+                batch.waiting.push(row);
+            }
+        }
         Step::Position(s, p) => {
             let source = SourceId::new(&format!("s{s}"));
             batch.positions.push((source, p.clone()));
@@ -122,6 +134,11 @@ fn request(step: &Step) -> Option<LoadRequest> {
             turbine: turbine(*t),
             epoch: epoch(*t, *e),
             ranges: vec![range(*a, *n)],
+        },
+        Step::Waiting(t, rows_max, bytes_max) => LoadRequest::Waiting {
+            turbine: turbine(*t),
+            rows_max: *rows_max,
+            bytes_max: *bytes_max,
         },
         Step::Marks(t, rows_max) => LoadRequest::Marks {
             turbine: turbine(*t),

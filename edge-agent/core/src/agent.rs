@@ -6,6 +6,7 @@
 mod commit;
 mod downlink;
 mod eviction;
+mod place;
 mod restate;
 mod sources;
 mod view;
@@ -42,6 +43,8 @@ pub struct AgentCore {
     forwarder: Forwarder,
     usage: Usage,
     clock: Option<Now>,
+    /// The last look at a clock that was set.
+    last_set: Option<Now>,
     phase: Phase,
 }
 
@@ -71,6 +74,7 @@ impl AgentCore {
             evictions: Evictions::default(),
             usage: Usage::default(),
             clock: None,
+            last_set: None,
             phase: Phase::New,
         }
     }
@@ -88,7 +92,7 @@ impl AgentCore {
         }
         self.clock = Some(now);
         match input {
-            Input::Start(recovered) => self.start(now, &recovered),
+            Input::Start(recovered) => self.start(now, &recovered, out),
             Input::SourceStarted {
                 turbine,
                 source,
@@ -138,12 +142,14 @@ impl AgentCore {
         slices.chain(commit).chain(link).min()
     }
 
-    /// Too many readings wait for the disk: a file source pauses until this is false.
+    /// Too many readings wait for the disk, or nobody can say whether a file's times are ahead of the clock: a file source
+    /// pauses until this is false.
     pub fn is_busy(&self) -> bool {
-        self.waiting_readings() >= self.settings.recording.waiting_readings_pause
+        let unset = self.clock.is_some_and(|now| !now.is_set());
+        unset || self.waiting_readings() >= self.settings.recording.waiting_readings_pause
     }
 
-    fn start(&mut self, now: Now, recovered: &Recovered) {
+    fn start(&mut self, now: Now, recovered: &Recovered, out: &mut Vec<Output>) {
         let on_disk = recovered.turbines.iter().map(|t| &t.turbine);
         let own = self.settings.turbines.iter().map(|t| &t.id);
         let ids: BTreeSet<_> = on_disk.chain(own).cloned().collect();
@@ -151,6 +157,9 @@ impl AgentCore {
             let held = recovered.turbines.iter().find(|t| t.turbine == id);
             let mut turbine = Turbine::new(id.clone(), &self.settings, held);
             turbine.gaps = eviction::corrupt_gaps(held, self.settings.recording.gap_ranges_max);
+            if now.is_set() {
+                turbine.clock_set(now.offset_us());
+            }
             if !turbine.gaps.is_empty() && !turbine.configured {
                 // no source will ever open an epoch for it
                 self.commits.wanted(now, false);
@@ -158,13 +167,24 @@ impl AgentCore {
             self.turbines.insert(id, turbine);
         }
         self.forwarder.start(now, self.turbines.keys().cloned());
+        if now.is_set() {
+            self.last_set = Some(now);
+        } else {
+            out.push(Output::Event(AgentEvent::ClockUnset));
+        }
         self.usage = recovered.usage.clone();
         self.evictions.usage_changed();
     }
 
     /// The wall clock falling behind the monotonic one begins a new epoch: the old one's frontier is ahead of it.
     fn watch_clock(&mut self, now: Now, out: &mut Vec<Output>) {
-        let Some(last) = self.clock else { return };
+        self.watch_setting(now, out);
+        if !now.is_set() {
+            return;
+        }
+        let Some(last) = self.last_set.replace(now) else {
+            return;
+        };
         let elapsed = now.mono.since_us(last.mono) as i64;
         let expected = WallTime(last.wall.0.saturating_add(elapsed));
         let by_us = expected.0.saturating_sub(now.wall.0);
@@ -172,6 +192,9 @@ impl AgentCore {
             return;
         }
         out.push(Output::Event(AgentEvent::ClockSetBack { by_us }));
+        for turbine in self.turbines.values_mut() {
+            turbine.journal.offset_us = Some(now.offset_us());
+        }
         let ids: Vec<_> = self.turbines.keys().cloned().collect();
         for id in ids {
             self.new_epoch(now, &id, "clock set back", true);
@@ -207,6 +230,11 @@ impl AgentCore {
                 class,
                 rows,
             } => self.evictable((turbine, level, class), rows),
+            Loaded::Waiting {
+                turbine,
+                rows,
+                corrupt,
+            } => self.placing(&turbine, &rows, corrupt, out),
             Loaded::Marks { turbine, rows } => self.marks(turbine, &rows),
             Loaded::Held {
                 turbine,
@@ -228,6 +256,7 @@ impl AgentCore {
         self.cut_due(now);
         self.commit_if_due(now, out);
         self.ask_what_to_evict(out);
+        self.ask_what_waits(now, out);
         self.ask_what_is_held(out);
         self.forwarder.advance(now, out);
     }

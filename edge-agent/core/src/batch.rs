@@ -54,6 +54,35 @@ pub(crate) fn sample(channel: &Channel, reading: &Reading, flags: Flags) -> Samp
     }
 }
 
+/// The samples of a batch, in the order of [`batch`]; `flags` marks each by its time.
+pub(crate) fn samples(
+    batch: &Batch,
+    shift_us: i64,
+    flags: impl Fn(EventTime) -> Flags,
+) -> Vec<Sample> {
+    let mut samples = Vec::with_capacity(batch.raw.len());
+    for block in &batch.blocks {
+        for (index, column) in block.columns.iter().enumerate() {
+            for (row, time) in block.times.iter().enumerate() {
+                let marked = block
+                    .quality
+                    .iter()
+                    .find(|m| usize::from(m.column) == index && m.row as usize == row);
+                let time = time.plus_us(shift_us);
+                samples.push(Sample {
+                    channel: column.channel,
+                    time,
+                    raw: batch.raw[column.at as usize + row],
+                    float: column.float,
+                    quality: marked.map_or(Quality::Good, |m| m.quality),
+                    flags: flags(time),
+                });
+            }
+        }
+    }
+    samples
+}
+
 fn float_bits(value: f64, quality: Quality) -> (i64, Quality) {
     if value.is_nan() {
         (0, Quality::NotANumber)

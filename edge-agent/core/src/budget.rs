@@ -1,7 +1,7 @@
 //! The disk budget: how much must leave, and which tier it is taken from.
 //!
 //! Invariant: by acknowledgement level first (what the cloud has for certain leaves first), then by class, then by age; an
-//! unacknowledged `Open`, `Gap` or `Seal` never leaves.
+//! unacknowledged `Open`, `Gap` or `Seal` never leaves. What waits for a clock leaves behind the unsent of its class.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::store::{RowClass, RowLevel, Usage};
 pub(crate) type Tier = (TurbineId, RowLevel, RowClass);
 
 /// In this order they leave.
-const ORDER: [(RowLevel, RowClass); 11] = [
+const ORDER: [(RowLevel, RowClass); 14] = [
     (RowLevel::Safe, RowClass::Diagnostic),
     (RowLevel::Safe, RowClass::Condition),
     (RowLevel::Safe, RowClass::Compliance),
@@ -24,8 +24,11 @@ const ORDER: [(RowLevel, RowClass); 11] = [
     (RowLevel::Logged, RowClass::Compliance),
     (RowLevel::Logged, RowClass::Mark),
     (RowLevel::Unacked, RowClass::Diagnostic),
+    (RowLevel::Waiting, RowClass::Diagnostic),
     (RowLevel::Unacked, RowClass::Condition),
+    (RowLevel::Waiting, RowClass::Condition),
     (RowLevel::Unacked, RowClass::Compliance),
+    (RowLevel::Waiting, RowClass::Compliance),
 ];
 
 /// Bytes that must leave now.

@@ -57,6 +57,7 @@ pub(crate) struct Forwarder {
     of_backlog: Window,
     slots: BTreeSet<PublishId>,
     next_publish: u64,
+    waits_for_clock: bool,
 }
 
 impl Forwarder {
@@ -89,6 +90,7 @@ impl Forwarder {
             of_backlog: Window::default(),
             slots: BTreeSet::new(),
             next_publish: 1,
+            waits_for_clock: false,
         }
     }
 
@@ -166,9 +168,13 @@ impl Forwarder {
         }
     }
 
-    /// Rows that are durable now.
-    pub fn committed(&mut self, rows: &[NewRow]) {
+    /// Rows that are durable now; `placed` of them waited in a journal: backlog.
+    pub fn committed(&mut self, rows: &[NewRow], placed: &BTreeSet<RecordId>) {
         for row in rows {
+            if placed.contains(&row.meta.id) {
+                self.scan_again(&row.meta.id.turbine);
+                continue;
+            }
             let queued = Queued {
                 id: row.meta.id.clone(),
                 payload: row.payload.clone(),
@@ -271,8 +277,9 @@ impl Forwarder {
 
     /// Does what the time has come for, and sends what may be sent.
     pub fn advance(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.waits_for_clock = self.settings.needs_clock && !now.is_set();
         match self.link {
-            Link::Offline { retry_at } if now.mono >= retry_at => {
+            Link::Offline { retry_at } if now.mono >= retry_at && !self.waits_for_clock => {
                 self.link = Link::Connecting { since: now.mono };
                 out.push(Output::Connect);
             }
@@ -447,6 +454,8 @@ impl Forwarder {
     /// When [`Forwarder::advance`] has something to do.
     pub fn deadline(&self) -> Option<MonoTime> {
         match self.link {
+            // whatever brings the clock in comes as another input
+            Link::Offline { .. } if self.waits_for_clock => None,
             Link::Offline { retry_at } => Some(retry_at),
             Link::Connecting { since } => Some(since.plus_us(self.settings.connect_timeout_us)),
             Link::Online { .. } => {

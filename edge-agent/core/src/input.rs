@@ -2,18 +2,34 @@
 
 use windlass_shared::id::{ChannelId, TurbineId};
 use windlass_shared::record::Quality;
-use windlass_shared::time::{EventTime, MonoTime, WallTime};
+use windlass_shared::time::{EventTime, MonoTime, SECOND_US, WallTime};
 use windlass_shared::wire::Downlink;
 
 use crate::store::{CommitId, Loaded, Recovered, StoreFault, Usage};
 
+/// A wall clock that says less was never set (no battery, no network time yet): 2024-01-01T00:00:00Z.
+pub const CLOCK_SET_FROM: WallTime = WallTime(1_704_067_200 * SECOND_US);
+
 /// What the shell's clocks say as it hands over an input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Now {
-    /// Labels. May jump.
+    /// Labels. May jump. While nobody has set the clock it is the monotonic time: a label before [`CLOCK_SET_FROM`]
+    /// counts from the boot, and live sources label their readings and promises in the same way.
     pub wall: WallTime,
-    /// Orders. Never goes back.
+    /// Orders. Never goes back; counts from the boot, so that a process that starts anew goes on with it.
     pub mono: MonoTime,
+}
+
+impl Now {
+    /// Has anybody set the wall clock?
+    pub fn is_set(&self) -> bool {
+        self.wall >= CLOCK_SET_FROM
+    }
+    /// Wall time minus monotonic time: the wall time of the boot's start, microseconds.
+    pub fn offset_us(&self) -> i64 {
+        let mono = i64::try_from(self.mono.0).unwrap_or(i64::MAX);
+        self.wall.0.saturating_sub(mono)
+    }
 }
 
 /// Name of a source on this gateway; the key of its stored position.

@@ -15,6 +15,7 @@ mod budget;
 pub mod csv_replay;
 mod forwarder;
 mod input;
+mod journal;
 mod memory_store;
 mod numberer;
 mod output;
@@ -25,7 +26,8 @@ mod store;
 mod turbine;
 
 pub use agent::{AgentCore, AgentView, TurbineView};
-pub use input::{Input, Now, PublishId, Reading, SourceId, Value};
+pub use input::{CLOCK_SET_FROM, Input, Now, PublishId, Reading, SourceId, Value};
+pub use journal::WaitingView;
 pub use memory_store::MemoryStore;
 pub use output::{AgentEvent, FatalFault, LoadRequest, Output};
 pub use seq_set::SeqSet;
@@ -34,7 +36,7 @@ pub use settings::{
     TurbineSettings, UplinkSettings,
 };
 pub use store::{
-    CommitBatch, CommitId, Eviction, HeldEpoch, LevelChange, Loaded, NewRow, Recovered,
-    RecoveredTurbine, RowClass, RowKind, RowLevel, RowMeta, StoreFault, StoredRow, Tallies, Tally,
-    Usage,
+    CommitBatch, CommitId, Eviction, HeldEpoch, HeldJournal, LevelChange, Loaded, NewRow,
+    Recovered, RecoveredTurbine, RowClass, RowKind, RowLevel, RowMeta, StoreFault, StoredRow,
+    Tallies, Tally, Usage,
 };

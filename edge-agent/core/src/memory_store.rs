@@ -5,16 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use windlass_shared::id::{Epoch, Seq, SeqRange, TurbineId};
+use windlass_shared::id::{BootId, Epoch, Seq, SeqRange, TurbineId};
 use windlass_shared::record::Head;
-use windlass_shared::time::EventTime;
+use windlass_shared::time::{EventTime, MonoTime};
 
 use crate::input::SourceId;
 use crate::output::LoadRequest;
 use crate::seq_set::SeqSet;
 use crate::store::{
-    CommitBatch, Eviction, HeldEpoch, LevelChange, Loaded, NewRow, Recovered, RecoveredTurbine,
-    RowClass, RowKind, RowLevel, RowMeta, StoreFault, StoredRow, Tallies, Tally, Usage,
+    CommitBatch, Eviction, HeldEpoch, HeldJournal, LevelChange, Loaded, NewRow, Recovered,
+    RecoveredTurbine, RowClass, RowKind, RowLevel, RowMeta, StoreFault, StoredRow, Tallies, Tally,
+    Usage,
 };
 
 /// What a row costs besides its record, bytes. The real file has its own overhead; only its order matters here.
@@ -24,6 +25,8 @@ const ROW_OVERHEAD_BYTES: u64 = 160;
 struct EpochRow {
     turbine: TurbineId,
     epoch: Epoch,
+    /// It is a boot, and no epoch.
+    journal: bool,
     last: Seq,
     ceiling: EventTime,
     frontier: EventTime,
@@ -90,9 +93,10 @@ impl MemoryStore {
 
     /// Applies one transaction, or nothing of it.
     pub fn apply(&mut self, batch: &CommitBatch) -> Result<Usage, StoreFault> {
-        self.check_order(&batch.rows)?;
+        self.check_order(batch.rows.iter().chain(&batch.waiting))?;
         let left = self.evict(&batch.evictions);
-        let came: u64 = batch.rows.iter().map(|row| cost(&row.meta)).sum();
+        let new = batch.rows.iter().chain(&batch.waiting);
+        let came: u64 = new.map(|row| cost(&row.meta)).sum();
         let file = self.file.max(self.used + came);
         if file > self.file && self.capacity.is_some_and(|capacity| file > capacity) {
             for (key, row) in left {
@@ -104,8 +108,12 @@ impl MemoryStore {
         for change in &batch.levels {
             self.change(change);
         }
+        self.forget_empty_journals();
         for row in &batch.rows {
-            self.append(row);
+            self.append(row, RowLevel::Unacked);
+        }
+        for row in &batch.waiting {
+            self.append(row, RowLevel::Waiting);
         }
         self.positions.extend(batch.positions.iter().cloned());
         self.clean = batch.clean_stop;
@@ -113,9 +121,9 @@ impl MemoryStore {
     }
 
     /// Every row is behind the last one of its epoch.
-    fn check_order(&self, rows: &[NewRow]) -> Result<(), StoreFault> {
+    fn check_order<'a>(&self, rows: impl Iterator<Item = &'a NewRow>) -> Result<(), StoreFault> {
         let mut lasts: Vec<(&TurbineId, Epoch, Seq)> = Vec::new();
-        for id in rows.iter().map(|row| &row.meta.id) {
+        for id in rows.map(|row| &row.meta.id) {
             let known = lasts
                 .iter_mut()
                 .find(|(turbine, epoch, _)| **turbine == id.turbine && *epoch == id.epoch);
@@ -136,7 +144,7 @@ impl MemoryStore {
         Ok(())
     }
 
-    fn append(&mut self, row: &NewRow) {
+    fn append(&mut self, row: &NewRow, level: RowLevel) {
         let meta = &row.meta;
         let key = self
             .key(&meta.id.turbine, meta.id.epoch)
@@ -144,6 +152,7 @@ impl MemoryStore {
                 self.epochs.push(EpochRow {
                     turbine: meta.id.turbine.clone(),
                     epoch: meta.id.epoch,
+                    journal: level == RowLevel::Waiting,
                     last: Seq(0),
                     ceiling: EventTime::MIN,
                     frontier: EventTime::MIN,
@@ -158,10 +167,55 @@ impl MemoryStore {
         epoch.head = meta.head;
         let stored = StoredRow {
             meta: meta.clone(),
-            level: RowLevel::Unacked,
+            level,
             payload: row.payload.clone(),
         };
         self.put((key, meta.id.seq), stored);
+    }
+
+    /// A journal is gone with its last row: a later one of that boot begins anew, as the youngest.
+    fn forget_empty_journals(&mut self) {
+        for key in (0..self.epochs.len()).rev() {
+            let mut held = self.rows.range((key, Seq(0))..(key + 1, Seq(0)));
+            if self.epochs[key].journal && held.next().is_none() {
+                self.epochs.remove(key);
+                let rows = std::mem::take(&mut self.rows);
+                let moved = |((k, seq), row)| ((if k > key { k - 1 } else { k }, seq), row);
+                self.rows = rows.into_iter().map(moved).collect();
+            }
+        }
+    }
+
+    fn journal(&self, key: usize) -> HeldJournal {
+        let epoch = &self.epochs[key];
+        let rows = || self.rows.range((key, Seq(0))..(key + 1, Seq(0)));
+        let first = rows().filter_map(|(_, r)| r.meta.bounds).map(|b| b.0).min();
+        HeldJournal {
+            boot: BootId(epoch.epoch.0),
+            rows: rows().count() as u64,
+            readings: rows().map(|(_, r)| r.meta.readings).sum(),
+            last_seq: epoch.last,
+            head: epoch.head,
+            since: first.map(|t| MonoTime(t.0.max(0) as u64)),
+            whole: true,
+        }
+    }
+
+    fn waiting(&self, turbine: &TurbineId, rows_max: usize, bytes_max: u64) -> Loaded {
+        let of = self.of(turbine).map(|(_, row)| row);
+        let waiting = of.filter(|row| row.level == RowLevel::Waiting);
+        let mut bytes = 0;
+        let fits = |row: &&StoredRow| {
+            let first = bytes == 0;
+            bytes += row.meta.bytes;
+            first || bytes <= bytes_max
+        };
+        let rows = waiting.take(rows_max).take_while(fits);
+        Loaded::Waiting {
+            turbine: turbine.clone(),
+            rows: rows.cloned().collect(),
+            corrupt: Vec::new(),
+        }
     }
 
     fn put(&mut self, key: (usize, Seq), row: StoredRow) {
@@ -206,7 +260,8 @@ impl MemoryStore {
         };
         let range = (key, change.seqs.first)..=(key, change.seqs.last);
         for row in self.rows.range_mut(range).map(|(_, row)| row) {
-            if change.level == RowLevel::Unacked || change.level > row.level {
+            let higher = change.level == RowLevel::Unacked || change.level > row.level;
+            if row.level != RowLevel::Waiting && higher {
                 let class = row.meta.kind.class();
                 take(tallies.get_mut(row.level, class), &row.meta);
                 add(tallies.get_mut(change.level, class), &row.meta);
@@ -229,10 +284,14 @@ impl MemoryStore {
 
     /// What a start finds.
     pub fn recovered(&self) -> Recovered {
-        let mut turbines: BTreeMap<TurbineId, Vec<HeldEpoch>> = BTreeMap::new();
+        let mut turbines: BTreeMap<TurbineId, (Vec<HeldEpoch>, Vec<HeldJournal>)> = BTreeMap::new();
         for (key, epoch) in self.epochs.iter().enumerate() {
             let rows = self.rows.range((key, Seq(0))..(key + 1, Seq(0))).count();
-            let epochs = turbines.entry(epoch.turbine.clone()).or_default();
+            let (epochs, journals) = turbines.entry(epoch.turbine.clone()).or_default();
+            if epoch.journal {
+                journals.push(self.journal(key));
+                continue;
+            }
             epochs.push(HeldEpoch {
                 epoch: epoch.epoch,
                 rows: rows as u64,
@@ -244,7 +303,11 @@ impl MemoryStore {
                 missing: Vec::new(),
             });
         }
-        let turbine = |(turbine, epochs)| RecoveredTurbine { turbine, epochs };
+        let turbine = |(turbine, (epochs, journals))| RecoveredTurbine {
+            turbine,
+            epochs,
+            journals,
+        };
         Recovered {
             turbines: turbines.into_iter().map(turbine).collect(),
             positions: self.positions.clone().into_iter().collect(),
@@ -286,6 +349,11 @@ impl MemoryStore {
                     rows: rows.map(|r| r.meta.clone()).collect(),
                 }
             }
+            LoadRequest::Waiting {
+                turbine,
+                rows_max,
+                bytes_max,
+            } => self.waiting(turbine, *rows_max, *bytes_max),
             LoadRequest::Marks { turbine, rows_max } => {
                 let of = self.of(turbine).map(|(_, row)| row);
                 let rows = of.filter(|r| {
@@ -344,7 +412,8 @@ impl MemoryStore {
     fn held(&self, turbine: &TurbineId, epoch: Epoch, ranges: &[SeqRange]) -> Loaded {
         let mut held: Vec<(SeqRange, RowLevel)> = Vec::new();
         let wanted: SeqSet = ranges.iter().copied().collect();
-        if let Some(key) = self.key(turbine, epoch) {
+        let numbered = |key: &usize| !self.epochs[*key].journal;
+        if let Some(key) = self.key(turbine, epoch).filter(numbered) {
             let rows = self.rows.range((key, Seq(0))..(key + 1, Seq(0)));
             for ((_, seq), row) in rows.filter(|((_, seq), _)| wanted.contains(*seq)) {
                 match held.last_mut() {

@@ -6,15 +6,15 @@
 
 use std::sync::Arc;
 
-use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
+use windlass_shared::id::{BootId, Epoch, RecordId, Seq, TurbineId};
 use windlass_shared::record::{
-    Batch, Body, Gap, Head, Header, Open, Predecessor, Record, Seal, Stamps,
+    Batch, Body, Gap, Head, Header, Open, Predecessor, Record, Seal, Stamps, Untimed,
 };
 use windlass_shared::time::{EventTime, MonoTime, WallTime};
 use windlass_shared::wire;
 
 use crate::input::Now;
-use crate::store::{HeldEpoch, NewRow, RowKind, RowMeta};
+use crate::store::{HeldEpoch, HeldJournal, NewRow, RowKind, RowMeta};
 
 /// Where an epoch stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +70,31 @@ impl Numberer {
                 head: if e.whole { e.head } else { Head::default() },
             }),
             current: None,
+            records_since_seal: 0,
+            sealed_at: MonoTime(0),
+        }
+    }
+
+    /// Continues a boot's journal: its rows are records whose numbers never leave the gateway. They begin at 2, because 1
+    /// is an `Open`'s.
+    /// Those up to `placed` are never given again.
+    pub fn journal(
+        turbine: TurbineId,
+        boot: BootId,
+        held: Option<&HeldJournal>,
+        placed: Option<Seq>,
+    ) -> Self {
+        let root = wire::next_head(&Head::default(), &wire::hash(&boot.0));
+        Self {
+            turbine,
+            before: None,
+            current: Some(Position {
+                epoch: Epoch(boot.0),
+                last_seq: held.map(|h| h.last_seq).max(placed).unwrap_or(Seq(1)),
+                ceiling: EventTime::MIN,
+                frontier: EventTime(0),
+                head: held.map_or(root, |h| h.head),
+            }),
             records_since_seal: 0,
             sealed_at: MonoTime(0),
         }
@@ -135,6 +160,30 @@ impl Numberer {
         contents: Contents,
     ) -> NewRow {
         self.record(now, bound, Body::Batch(batch), contents)
+    }
+
+    /// Readings without a time.
+    pub fn untimed(
+        &mut self,
+        now: Now,
+        bound: EventTime,
+        untimed: Untimed,
+        contents: Contents,
+    ) -> NewRow {
+        self.record(now, bound, Body::Untimed(untimed), contents)
+    }
+
+    /// Gives a seq to readings that have no record, the latest of which may be at `latest`: a Gap must say so. Returns the
+    /// seq and its ceiling and frontier.
+    pub fn hole(&mut self, latest: EventTime) -> (Seq, (EventTime, EventTime)) {
+        let at = self.running();
+        let hole = Position {
+            last_seq: at.last_seq.next(),
+            ceiling: at.ceiling.max(latest),
+            ..at
+        };
+        self.current = Some(hole);
+        (hole.last_seq, (hole.ceiling, hole.frontier))
     }
 
     /// A Gap.

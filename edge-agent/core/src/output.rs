@@ -44,6 +44,15 @@ pub enum LoadRequest {
         /// At most so many rows.
         rows_max: usize,
     },
+    /// Rows of a turbine's journals, oldest boot first.
+    Waiting {
+        /// Whose.
+        turbine: TurbineId,
+        /// At most so many rows.
+        rows_max: usize,
+        /// Stop at so many bytes (one row may exceed it).
+        bytes_max: u64,
+    },
     /// Which seqs of an epoch are here.
     Held {
         /// Whose.
@@ -126,6 +135,31 @@ pub enum AgentEvent {
         /// Bytes of the records.
         bytes: u64,
     },
+    /// A transaction is durable that holds rows without a number: the clock is not set.
+    Waiting {
+        /// Rows.
+        records: u64,
+        /// Readings in them.
+        readings: u64,
+        /// Bytes of the rows.
+        bytes: u64,
+    },
+    /// Readings of a journal have numbers now; the commit that brings them follows.
+    Placed {
+        /// Whose.
+        turbine: TurbineId,
+        /// Readings that got a wall time.
+        readings: u64,
+        /// Readings of a boot that never saw a clock.
+        untimed: u64,
+    },
+    /// The clock is set: what waits gets its time.
+    ClockSet {
+        /// Wall time of the boot's start, microseconds.
+        boot_at_us: i64,
+    },
+    /// The clock is not set: readings are recorded with the boot's time and wait for their number.
+    ClockUnset,
     /// The catalogue has no such channel: the reading is refused, the shell keeps it in its dead-letter file.
     UnknownChannel {
         /// Whose.

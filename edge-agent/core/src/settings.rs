@@ -1,9 +1,10 @@
 //! What an agent is told at its start. Every queue, window and retry has its limit here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_shared::catalogue::Catalogue;
-use windlass_shared::id::{ChannelId, GatewayId, TurbineId};
+use windlass_shared::id::{BootId, ChannelId, GatewayId, Seq, TurbineId};
 use windlass_shared::time::SECOND_US;
 
 use crate::input::SourceId;
@@ -15,6 +16,11 @@ pub struct Settings {
     pub gateway: GatewayId,
     /// Written into every `Open`.
     pub agent_version: String,
+    /// Which boot of the system this is: what waits for a clock can be placed in the boot that recorded it.
+    pub boot: BootId,
+    /// How far each turbine's journal of this boot was placed by processes before this one: what of it is there again
+    /// was put back by a restored copy.
+    pub placed: BTreeMap<TurbineId, Seq>,
     /// The turbines that we serve.
     pub turbines: Vec<TurbineSettings>,
     /// Where readings come from.
@@ -33,6 +39,8 @@ impl Settings {
         Self {
             gateway,
             agent_version: env!("CARGO_PKG_VERSION").into(),
+            boot: BootId::default(),
+            placed: BTreeMap::new(),
             turbines: Vec::new(),
             sources: Vec::new(),
             recording: RecordingSettings::default(),
@@ -122,6 +130,10 @@ pub struct RecordingSettings {
     pub seal_every_us: u64,
     /// Most ranges in one Gap record.
     pub gap_ranges_max: usize,
+    /// Rows of a journal that one commit places.
+    pub place_rows_max: usize,
+    /// Bytes of them.
+    pub place_bytes_max: u64,
 }
 
 impl Default for RecordingSettings {
@@ -143,6 +155,8 @@ impl Default for RecordingSettings {
             seal_every_records: 512,
             seal_every_us: 60 * second,
             gap_ranges_max: 256,
+            place_rows_max: 256,
+            place_bytes_max: 256 * 1024,
         }
     }
 }
@@ -191,6 +205,8 @@ impl DiskSettings {
 /// Link and lanes.
 #[derive(Clone, Debug)]
 pub struct UplinkSettings {
+    /// Do not connect while the clock is not set: no certificate would be valid.
+    pub needs_clock: bool,
     /// Bytes a second that may go up, both lanes together.
     pub budget_bytes_per_s: u64,
     /// Bytes that may go at once after a pause.
@@ -235,6 +251,7 @@ impl Default for UplinkSettings {
     fn default() -> Self {
         let second = SECOND_US as u64;
         Self {
+            needs_clock: false,
             budget_bytes_per_s: 256 * 1024,
             burst_bytes: 256 * 1024,
             backlog_share_permille: 100,

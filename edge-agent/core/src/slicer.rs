@@ -14,7 +14,7 @@ use windlass_shared::time::{EventTime, MonoTime};
 use windlass_shared::wire::{EVENT_TIME_END_US, EVENT_TIME_MIN_US};
 
 use crate::batch::{Sample, sample, value_of};
-use crate::input::{Now, Reading, SourceId};
+use crate::input::{CLOCK_SET_FROM, Now, Reading, SourceId};
 use crate::settings::{RecordingSettings, SourceKind, SourceSettings, TurbineSettings};
 
 /// A slice that waits for its number.
@@ -23,8 +23,23 @@ pub(crate) struct Slice {
     pub class: Class,
     pub group: RateGroup,
     pub samples: Vec<Sample>,
+    /// Which catalogue its channels are of.
+    pub catalogue: CatalogueHash,
     /// When its first reading came in.
     pub since: MonoTime,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What the times of a slice are, and since when.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// Times of the wall clock or of a file.
+    Timed,
+    /// They count from the boot: it has no number before the clock is set.
+    Boot,
+    /// It waited in a journal and has its wall time since then: backlog.
+    Journal,
 }
 
 impl Slice {
@@ -230,6 +245,7 @@ impl Slicer {
             return pushed;
         };
         let (kind, from) = (clock.kind, clock.complete_until);
+        let catalogue = self.catalogue();
         let mut flush = Vec::new();
         for reading in readings {
             if !(EVENT_TIME_MIN_US..EVENT_TIME_END_US).contains(&reading.time.0) {
@@ -245,8 +261,11 @@ impl Slicer {
                 unknown.or_insert((*reading, 0)).1 += 1;
                 continue;
             };
-            let suspect = reading.time.0 > now.wall.0.saturating_add(self.suspect_ahead_us);
-            let late = !suspect && reading.time < frontier;
+            // flags compare a time with a clock
+            let timed = kind != SourceKind::Live || !counts_from_boot(reading.time);
+            let suspect =
+                timed && reading.time.0 > now.wall.0.saturating_add(self.suspect_ahead_us);
+            let late = timed && !suspect && reading.time < frontier;
             let sample = sample(channel, reading, Flags { late, suspect });
             let crossed = crossed(&mut self.limits, channel, &sample);
             let slot = match kind {
@@ -273,7 +292,13 @@ impl Slicer {
                 class: key.class,
                 group: key.group,
                 samples: Vec::new(),
+                catalogue,
                 since: now.mono,
+                origin: if key.slot != EventTime::MIN && counts_from_boot(key.slot) {
+                    Origin::Boot
+                } else {
+                    Origin::Timed
+                },
             });
             slice.samples.push(sample);
             self.waiting += 1;
@@ -331,9 +356,32 @@ impl Slicer {
 
     /// The epoch begins with this promise: what waits below it is late.
     pub fn epoch_begins(&mut self, not_before: EventTime) {
-        for slice in self.open.values_mut() {
+        for slice in self.open.values_mut().filter(|s| s.origin != Origin::Boot) {
             mark_late(&mut slice.samples, not_before);
         }
+    }
+
+    /// The clock is set: what live sources promised by the boot's time becomes wall time. Their slices are closed.
+    pub fn clock_set(&mut self, offset_us: i64) {
+        for clock in self.live() {
+            for label in [&mut clock.not_before, &mut clock.complete_until] {
+                if *label != EventTime::MIN && counts_from_boot(*label) {
+                    *label = in_range(label.plus_us(offset_us));
+                }
+            }
+        }
+    }
+
+    /// The clock is no longer set: live sources promise by the boot's time from here on. Their slices are closed.
+    pub fn clock_lost(&mut self, now: Now) {
+        for clock in self.live() {
+            clock.complete_until = in_range(EventTime(now.wall.0));
+        }
+    }
+
+    fn live(&mut self) -> impl Iterator<Item = &mut SourceClock> {
+        let live = |c: &&mut SourceClock| c.kind == SourceKind::Live;
+        self.sources.values_mut().filter(live)
     }
 
     /// The wall clock was set back: what live sources promised was by the old one.
@@ -367,6 +415,11 @@ pub(crate) fn mark_late(samples: &mut [Sample], not_before: EventTime) {
     for sample in samples {
         sample.flags.late |= !sample.flags.suspect && sample.time < not_before;
     }
+}
+
+/// Does this label of a live source count from the boot?
+pub(crate) fn counts_from_boot(label: EventTime) -> bool {
+    label.0 < CLOCK_SET_FROM.0
 }
 
 fn in_range(time: EventTime) -> EventTime {

@@ -1,14 +1,16 @@
 //! What the core and its store say to each other: rows, transactions, recovery. The store is SQLite in the agent and a
 //! map in the simulator; a model test holds one to the other.
 //!
-//! Invariant: a row's identity is its record's; the store never holds two rows of one identity.
+//! Invariants: a row's identity is its record's; the store never holds two rows of one identity. What was recorded without
+//! a clock lies in a **journal**, one per boot: rows of level [`RowLevel::Waiting`] under the boot's id in the place of an
+//! epoch. Their numbers order them here and never leave the gateway; a journal is gone with its last row.
 
 use std::sync::Arc;
 
 use windlass_shared::catalogue::{Class, RateGroup};
-use windlass_shared::id::{Epoch, RecordId, Seq, SeqRange, TurbineId};
+use windlass_shared::id::{BootId, Epoch, RecordId, Seq, SeqRange, TurbineId};
 use windlass_shared::record::Head;
-use windlass_shared::time::{EventTime, WallTime};
+use windlass_shared::time::{EventTime, MonoTime, WallTime};
 
 use crate::input::SourceId;
 
@@ -19,6 +21,8 @@ pub struct CommitId(pub u64);
 /// How far the cloud has acknowledged a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RowLevel {
+    /// It waits in a journal for the clock, and has no number yet.
+    Waiting,
     /// Not at all: it is still to be sent.
     Unacked,
     /// The log has it.
@@ -29,7 +33,7 @@ pub enum RowLevel {
 
 impl RowLevel {
     /// All, in order.
-    pub const ALL: [Self; 3] = [Self::Unacked, Self::Logged, Self::Safe];
+    pub const ALL: [Self; 4] = [Self::Waiting, Self::Unacked, Self::Logged, Self::Safe];
 }
 
 /// What a row is to the disk budget.
@@ -176,6 +180,11 @@ pub struct CommitBatch {
     pub levels: Vec<LevelChange>,
     /// New rows, per epoch in seq order. The first row of an epoch brings the epoch into being.
     pub rows: Vec<NewRow>,
+    /// New rows of journals, per boot in the order of their numbers.
+    pub waiting: Vec<NewRow>,
+    /// How far this boot's journals are placed with it, by turbine. Not for the store: it is written down before the
+    /// transaction begins, in a place that lives as long as the boot and that no copy of the store brings back.
+    pub placed: Vec<(TurbineId, Seq)>,
     /// Positions of file sources.
     pub positions: Vec<(SourceId, Vec<u8>)>,
     /// The agent stops after this one.
@@ -188,6 +197,7 @@ impl CommitBatch {
         self.evictions.is_empty()
             && self.levels.is_empty()
             && self.rows.is_empty()
+            && self.waiting.is_empty()
             && self.positions.is_empty()
             && !self.clean_stop
     }
@@ -204,7 +214,7 @@ pub struct Tally {
 
 /// Rows and bytes of one turbine by level and class.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Tallies([[Tally; 4]; 3]);
+pub struct Tallies([[Tally; 4]; 4]);
 
 impl Tallies {
     /// One tier.
@@ -267,6 +277,27 @@ pub struct RecoveredTurbine {
     pub turbine: TurbineId,
     /// Oldest first; the last one is the one that ran last.
     pub epochs: Vec<HeldEpoch>,
+    /// What was recorded without a clock and waits: oldest boot first.
+    pub journals: Vec<HeldJournal>,
+}
+
+/// The journal of a boot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldJournal {
+    /// Which boot.
+    pub boot: BootId,
+    /// Its rows.
+    pub rows: u64,
+    /// Readings in them.
+    pub readings: u64,
+    /// Greatest number that was ever given in it.
+    pub last_seq: Seq,
+    /// Chain head at that number.
+    pub head: Head,
+    /// Earliest reading that a row holds or speaks of, by the boot's monotonic clock.
+    pub since: Option<MonoTime>,
+    /// False: the store was damaged, and rows may be gone.
+    pub whole: bool,
 }
 
 /// What the store holds at a start.
@@ -317,6 +348,15 @@ pub enum Loaded {
         class: RowClass,
         /// The rows.
         rows: Vec<RowMeta>,
+    },
+    /// A page of a turbine's journals.
+    Waiting {
+        /// Whose.
+        turbine: TurbineId,
+        /// The rows, oldest boot first, in the order of their numbers.
+        rows: Vec<StoredRow>,
+        /// Rows whose bytes no longer have their hash.
+        corrupt: Vec<RowMeta>,
     },
     /// Gaps and Seals.
     Marks {

@@ -205,6 +205,8 @@ fn a_resend_is_answered_by_the_record_or_by_a_gap() {
             seqs: SeqRange::new(2, 4).unwrap(),
         }],
         levels: Vec::new(),
+        waiting: Vec::new(),
+        placed: Vec::new(),
         rows: Vec::new(),
         positions: Vec::new(),
         clean_stop: false,

@@ -37,7 +37,7 @@ impl EpochState {
                     ));
                 }
             }
-            (Body::Batch(_) | Body::Gap(_), false) => {}
+            (Body::Batch(_) | Body::Gap(_) | Body::Untimed(_), false) => {}
         }
         if let Body::Batch(batch) = &record.body {
             self.check_times(batch, &header.stamps)?;

@@ -7,7 +7,7 @@ use super::{
     BATCH_READINGS_MAX, EVENT_TIME_END_US, EVENT_TIME_MIN_US, GAP_RANGES_MAX, SEQ_MAX,
     TEXT_BYTES_MAX, WireError, limit,
 };
-use crate::record::{Batch, Block, Body, Gap, GapRange, Head, Open, Record, Seal, Times};
+use crate::record::{Batch, Block, Body, Gap, GapRange, Head, Open, Record, Seal, Times, Untimed};
 use crate::time::EventTime;
 
 /// Longest period of a regular column: a leap year, microseconds.
@@ -46,6 +46,7 @@ pub fn check(record: &Record) -> Result<(), WireError> {
         Body::Open(open) => check_open(record, open).map(|()| EventTime::MIN)?,
         Body::Gap(gap) => check_gap(record, gap).map(|()| EventTime::MIN)?,
         Body::Seal(seal) => check_seal(record, seal).map(|()| EventTime::MIN)?,
+        Body::Untimed(untimed) => check_untimed(untimed).map(|()| EventTime::MIN)?,
     };
     let expected = header.stamps.prev_ceiling.max(latest);
     if header.stamps.ceiling != expected {
@@ -64,6 +65,7 @@ fn kind(body: &Body) -> &'static str {
         Body::Open(_) => "Open",
         Body::Gap(_) => "Gap",
         Body::Seal(_) => "Seal",
+        Body::Untimed(_) => "Untimed",
     }
 }
 
@@ -115,6 +117,20 @@ fn check_batch(batch: &Batch) -> Result<EventTime, WireError> {
         check_floats(block, &batch.raw)?;
     }
     Ok(latest)
+}
+
+/// Flags compare a time with a clock, and there was none.
+fn check_untimed(untimed: &Untimed) -> Result<(), WireError> {
+    check_batch(&untimed.batch)?;
+    let flagged = |b: &Block| b.flags.late || b.flags.suspect;
+    if untimed.batch.blocks.iter().any(flagged) {
+        return Err(WireError::field(
+            "flags",
+            "late or suspect",
+            "none on untimed readings",
+        ));
+    }
+    Ok(())
 }
 
 /// Returns the latest of a block's times.

@@ -11,10 +11,11 @@ use super::{
     COLUMNS_BYTES_MAX, GAP_RANGES_MAX, RECORD_BYTES_MAX, VERSION, WireError, check, columns, limit,
 };
 use crate::catalogue::{CatalogueHash, Class, RateGroup};
-use crate::id::{Epoch, RecordId, Seq, SeqRange, TurbineId};
+use crate::id::{BootId, Epoch, RecordId, Seq, SeqRange, TurbineId};
 use crate::proto;
 use crate::record::{
     Batch, Body, Gap, GapRange, Head, Header, LossReason, Open, Predecessor, Record, Seal, Stamps,
+    Untimed,
 };
 use crate::time::{EventTime, WallTime};
 
@@ -22,6 +23,9 @@ use crate::time::{EventTime, WallTime};
 const ZSTD_LEVEL: i32 = 3;
 /// Columns shorter than this never shrink.
 const ZSTD_BYTES_MIN: usize = 96;
+
+/// What the times of an untimed batch are written against: they count from a boot, not from a frontier.
+const UNTIMED_BASE: EventTime = EventTime(0);
 
 thread_local! {
     // Working memory only (instead of making it anew for each record): results do not depend on it.
@@ -69,6 +73,10 @@ pub fn encode(record: &Record) -> Vec<u8> {
                 head: head_bytes(&seal.head),
                 signature: seal.signature.clone(),
                 signature_algorithm: String::new(),
+            }),
+            Body::Untimed(untimed) => proto::record::Body::Untimed(proto::Untimed {
+                boot: untimed.boot.0.to_vec(),
+                batch: Some(batch_message(&untimed.batch, UNTIMED_BASE)),
             }),
         }),
     }
@@ -126,11 +134,12 @@ fn record_of(message: proto::Record) -> Result<Record, WireError> {
             head: head_of("head", &seal.head)?,
             signature: seal.signature,
         }),
+        Some(proto::record::Body::Untimed(untimed)) => Body::Untimed(untimed_of(&untimed)?),
         None => {
             return Err(WireError::field(
                 "body",
                 "none that this version knows",
-                "a Batch, Open, Gap or Seal",
+                "a Batch, Open, Gap, Seal or Untimed",
             ));
         }
     };
@@ -271,6 +280,16 @@ fn batch_of(message: &proto::Batch, frontier: EventTime) -> Result<Batch, WireEr
     })
 }
 
+fn untimed_of(message: &proto::Untimed) -> Result<Untimed, WireError> {
+    let Some(batch) = &message.batch else {
+        return Err(WireError::field("untimed batch", "none", "a Batch"));
+    };
+    Ok(Untimed {
+        boot: BootId(epoch_of("boot", &message.boot)?.0),
+        batch: batch_of(batch, UNTIMED_BASE)?,
+    })
+}
+
 fn class_message(class: Class) -> proto::Class {
     match class {
         Class::Compliance => proto::Class::Compliance,
@@ -345,6 +364,7 @@ fn gap_message(gap: &Gap) -> proto::Gap {
             LossReason::Corrupt => proto::LossReason::Corrupt,
             LossReason::NeverHeld => proto::LossReason::NeverHeld,
             LossReason::Refused => proto::LossReason::Refused,
+            LossReason::Untimed => proto::LossReason::Untimed,
         }
         .into(),
         ranges: gap
@@ -377,11 +397,12 @@ fn gap_of(message: &proto::Gap) -> Result<Gap, WireError> {
             Ok(proto::LossReason::Corrupt) => LossReason::Corrupt,
             Ok(proto::LossReason::NeverHeld) => LossReason::NeverHeld,
             Ok(proto::LossReason::Refused) => LossReason::Refused,
+            Ok(proto::LossReason::Untimed) => LossReason::Untimed,
             Ok(proto::LossReason::LossUnspecified) | Err(_) => {
                 return Err(WireError::field(
                     "reason",
                     message.reason,
-                    "EVICTED, CORRUPT, NEVER_HELD or REFUSED",
+                    "EVICTED, CORRUPT, NEVER_HELD, REFUSED or UNTIMED",
                 ));
             }
         },

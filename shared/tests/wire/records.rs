@@ -4,10 +4,10 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use windlass_shared::catalogue::{CatalogueHash, Class, RateGroup};
-use windlass_shared::id::{ChannelId, Epoch, RecordId, Seq, SeqRange, TurbineId};
+use windlass_shared::id::{BootId, ChannelId, Epoch, RecordId, Seq, SeqRange, TurbineId};
 use windlass_shared::record::{
     Batch, Block, Body, Column, Flags, Gap, GapRange, Head, Header, LossReason, Open, Predecessor,
-    Quality, QualityMark, Record, Seal, Stamps, Times,
+    Quality, QualityMark, Record, Seal, Stamps, Times, Untimed,
 };
 use windlass_shared::time::{EventTime, WallTime};
 use windlass_shared::wire::{EVENT_TIME_END_US, SEQ_MAX};
@@ -254,7 +254,8 @@ fn gap() -> impl Strategy<Value = Gap> {
         Just(LossReason::Evicted),
         Just(LossReason::Corrupt),
         Just(LossReason::NeverHeld),
-        Just(LossReason::Refused)
+        Just(LossReason::Refused),
+        Just(LossReason::Untimed)
     ];
     let range = (
         (0..1_000_000u64, 0..1_000_000u64),
@@ -293,6 +294,10 @@ pub fn record() -> impl Strategy<Value = Record> {
         6 => batch().prop_map(Body::Batch),
         1 => open().prop_map(Body::Open),
         1 => gap().prop_map(Body::Gap),
+        1 => (any::<[u8; 16]>(), batch()).prop_map(|(boot, mut batch)| {
+            batch.blocks.iter_mut().for_each(|b| b.flags = Flags::default());
+            Body::Untimed(Untimed { boot: BootId(boot), batch })
+        }),
         1 => vec(any::<u8>(), 0..80).prop_map(|signature| Body::Seal(Seal {
             upto: Seq(1), head: Head::default(), signature
         })),

@@ -195,7 +195,7 @@ impl Load {
             "found {gateways} turbines, expected at most {TURBINES_MAX}"
         );
         raise_file_limit(gateways)?;
-        let clock = Clock::start();
+        let clock = Clock;
         let connects_s = gateways as i64 / CONNECTS_PER_S + 1;
         let begins = EventTime(clock.now().wall.0)
             .floor_to(SECOND_US)

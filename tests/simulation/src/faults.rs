@@ -3,7 +3,8 @@
 //! - disk: a crash loses what was not committed; a commit can fail for want of room; a small budget forces eviction; a
 //!   disk is replaced; a backup of the outbox is restored;
 //! - agent: killed at any moment, started again;
-//! - clock: steps forward and back;
+//! - clock: steps forward and back; a reboot without one, until somebody sets it or the next reboot comes; it is lost
+//!   while the agent runs;
 //! - network: a message is dropped, delayed, duplicated, reordered; a session is lost; an acknowledgement is lost; a broker
 //!   acknowledges and then forgets;
 //! - ingest: killed before the log's append, or between it and the acknowledgement; an append that fails, or that is done
@@ -38,6 +39,10 @@ pub enum Fault {
     ClockForward,
     /// The gateway's wall clock is set back beyond slewing.
     ClockBack,
+    /// The gateway boots without a clock: nobody has set it.
+    ClockUnset,
+    /// A running gateway's clock is no longer set.
+    ClockLost,
     /// A reading older than the frontier.
     LateReading,
     /// A reading ahead of the gateway's clock.
@@ -76,7 +81,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::AgentKilled,
         Self::CommitFailed,
         Self::Evicted,
@@ -84,6 +89,8 @@ impl Fault {
         Self::BackupRestored,
         Self::ClockForward,
         Self::ClockBack,
+        Self::ClockUnset,
+        Self::ClockLost,
         Self::LateReading,
         Self::SuspectReading,
         Self::UplinkDropped,

@@ -1,5 +1,6 @@
 //! A gateway: the real agent core over a model disk, with a wall clock that may be wrong and a wind turbine's signals.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -8,7 +9,7 @@ use windlass_edge_core::{AgentCore, MemoryStore};
 use windlass_edge_core::{Now, Reading, SourceId, Value};
 use windlass_edge_core::{Settings, SourceKind, SourceSettings, TurbineSettings};
 use windlass_shared::catalogue::{Catalogue, Kind};
-use windlass_shared::id::{GatewayId, TurbineId};
+use windlass_shared::id::{BootId, GatewayId, Seq, TurbineId};
 use windlass_shared::record::Quality;
 use windlass_shared::time::{EventTime, MonoTime, SECOND_US, WallTime};
 
@@ -40,6 +41,16 @@ pub struct Gateway {
     pub link: bool,
     /// Error of its wall clock, microseconds.
     pub wall_offset: i64,
+    /// Counts boots of its system.
+    pub boots: u8,
+    /// Virtual time of the last one: its monotonic clock counts from there.
+    pub booted_at: u64,
+    /// Nobody sets its clock before.
+    pub unset_until: u64,
+    /// What its wall clock was ahead of its monotonic one, whenever it was set, in this boot.
+    pub offsets: BTreeSet<i64>,
+    /// How far each journal of this boot was placed: it lives as long as the boot, whatever becomes of the disk.
+    pub placed: BTreeMap<TurbineId, Seq>,
     /// Timer that is scheduled.
     pub timer_at: Option<u64>,
     /// For its signals.
@@ -76,6 +87,11 @@ impl Gateway {
             connected: false,
             link: true,
             wall_offset: 0,
+            boots: 1,
+            booted_at: 0,
+            unset_until: 0,
+            offsets: BTreeSet::new(),
+            placed: BTreeMap::new(),
             timer_at: None,
             rng,
             budget,
@@ -87,10 +103,22 @@ impl Gateway {
 
     /// Its clocks.
     pub fn now(&self, now: u64) -> Now {
-        Now {
-            wall: WallTime(BASE_US + now as i64 + self.wall_offset),
-            mono: MonoTime(now),
-        }
+        let mono = MonoTime(now - self.booted_at);
+        let wall = if now < self.unset_until {
+            WallTime(mono.0 as i64)
+        } else {
+            WallTime(BASE_US + now as i64 + self.wall_offset)
+        };
+        Now { wall, mono }
+    }
+
+    /// The system boots anew, and nobody sets its clock for so long.
+    pub fn reboot(&mut self, now: u64, unset_us: u64) {
+        self.boots += 1;
+        self.booted_at = now;
+        self.unset_until = now + unset_us;
+        self.offsets.clear();
+        self.placed.clear();
     }
 
     /// Name of the only source.
@@ -115,6 +143,8 @@ impl Gateway {
             kind: SourceKind::Live,
             turbines: self.turbines.clone(),
         }];
+        settings.boot = BootId([self.boots; 16]);
+        settings.placed = self.placed.clone();
         settings.disk.budget_bytes = self.budget;
         settings.disk.disk_free_min_bytes = 0;
         settings.recording.seal_every_us = 600_000_000;
@@ -133,7 +163,11 @@ impl Gateway {
         late_us: Option<i64>,
         ahead_us: Option<i64>,
     ) -> Vec<Reading> {
-        let wall = self.now(now).wall.0;
+        let clocks = self.now(now);
+        let wall = clocks.wall.0;
+        // what is older than the boot has no label
+        let age_max = (SAMPLE_US as i64 / 2).min(clocks.mono.0 as i64 + 1);
+        let set = clocks.is_set();
         let mut readings = Vec::new();
         for channel in &self.catalogue.channels {
             let on_change = channel.period_us == 0;
@@ -143,7 +177,7 @@ impl Gateway {
             let age = if on_change {
                 0
             } else {
-                self.rng.random_range(0..SAMPLE_US as i64 / 2)
+                self.rng.random_range(0..age_max)
             };
             let raw = match channel.kind {
                 Kind::State => self.rng.random_range(0..4),
@@ -169,7 +203,7 @@ impl Gateway {
             });
         }
         for (shift, index) in [(late_us.map(|us| -us), 0), (ahead_us, 1)] {
-            if let (Some(us), Some(r)) = (shift, readings.get_mut(index)) {
+            if let (Some(us), Some(r), true) = (shift, readings.get_mut(index), set) {
                 r.time = EventTime(wall + us);
             }
         }

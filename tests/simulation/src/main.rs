@@ -52,12 +52,14 @@ fn main() -> ExitCode {
         total.missing()
     };
     println!(
-        "{} seeds held, {} failed; {} records, {} epochs, {} lost, {} window results ({} exact), {:.0} h of virtual time",
+        "{} seeds held, {} failed; {} records, {} epochs, {} lost, {} readings placed, {} untimed, {} window results ({} exact), {:.0} h of virtual time",
         total.held,
         total.failed.len(),
         total.records,
         total.epochs,
         total.lost,
+        total.placed,
+        total.untimed,
         total.results,
         total.exact,
         total.hours

@@ -3,6 +3,8 @@
 //! The oracle looks at durable bytes only (rows as committed, the log, committed outputs) and knows nothing of the code
 //! under test but the wire format.
 
+mod waited;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
@@ -12,6 +14,8 @@ use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
 use windlass_shared::record::{Batch, Body, Record};
 use windlass_shared::time::{EventTime, MINUTE_US};
 use windlass_shared::wire;
+
+pub use waited::Waited;
 
 use crate::cloud::Log;
 
@@ -83,6 +87,12 @@ pub struct Ledger {
     pub entries: BTreeMap<RecordId, Entry>,
     /// Seqs that a committed Gap declares lost.
     pub gaps: BTreeSet<RecordId>,
+    /// Turbines that gave a seq to readings that have no record.
+    pub holes: BTreeSet<TurbineId>,
+    /// Epochs that began on an empty disk before the end of what the turbine had told by then: nobody linked the two.
+    back: BTreeSet<(TurbineId, Epoch)>,
+    /// Greatest ceiling of each turbine so far.
+    latest: BTreeMap<TurbineId, EventTime>,
     /// Batches with an on-time reading in a minute, by turbine and minute.
     minutes: BTreeMap<(TurbineId, EventTime), BTreeSet<RecordId>>,
 }
@@ -119,6 +129,9 @@ impl Ledger {
             });
         }
         if let Body::Gap(gap) = &record.body {
+            if self.hole(&record).is_some() {
+                self.holes.insert(id.turbine.clone());
+            }
             for range in &gap.ranges {
                 for seq in range.seqs.first.0..=range.seqs.last.0 {
                     let id = RecordId {
@@ -130,6 +143,14 @@ impl Ledger {
                 }
             }
         }
+        let latest = self.latest.entry(id.turbine.clone()).or_default();
+        if let Body::Open(open) = &record.body
+            && open.predecessor.is_none()
+            && *latest >= open.not_before
+        {
+            self.back.insert((id.turbine.clone(), id.epoch));
+        }
+        *latest = record.header.stamps.ceiling.max(*latest);
         if let Body::Batch(batch) = &record.body {
             for t in on_time(batch) {
                 self.minutes
@@ -149,6 +170,21 @@ impl Ledger {
         Ok(())
     }
 
+    /// The ceiling of a seq that has no record, which the record behind it declares.
+    fn hole(&self, record: &Record) -> Option<EventTime> {
+        let id = &record.header.id;
+        let Body::Gap(gap) = &record.body else {
+            return None;
+        };
+        let before = RecordId {
+            seq: Seq(id.seq.0 - 1),
+            ..id.clone()
+        };
+        let range = gap.ranges.iter().find(|r| r.seqs.contains(before.seq))?;
+        let hole = gap.epoch == id.epoch && !self.entries.contains_key(&before);
+        range.end.map(|(ceiling, _)| ceiling).filter(|_| hole)
+    }
+
     /// Does this epoch go on before the end of the one before it: was the clock set back? Nobody can know of it until its
     /// Open arrives; windows that were exact by then are withdrawn.
     pub fn set_back(&self, turbine: &TurbineId, epoch: Epoch) -> bool {
@@ -157,9 +193,10 @@ impl Ledger {
             epoch,
             seq: Seq::FIRST,
         };
-        self.entries
-            .get(&open)
-            .is_some_and(|e| match &e.record.body {
+        let unlinked = self.back.contains(&(turbine.clone(), epoch));
+        let told = self.entries.get(&open);
+        unlinked
+            || told.is_some_and(|e| match &e.record.body {
                 Body::Open(o) => o
                     .predecessor
                     .as_ref()
@@ -220,6 +257,7 @@ impl Ledger {
             let mut frontier = EventTime::MIN;
             for r in records {
                 let s = r.header.stamps;
+                ceiling = self.hole(r).map_or(ceiling, |hole| hole.max(ceiling));
                 if s.prev_ceiling != ceiling {
                     return Err(format!(
                         "{}: prev_ceiling is not the ceiling before",

@@ -372,6 +372,7 @@ fn verdicts(
         })
         .map(|id| &id.turbine)
         .chain(end.replaced)
+        .chain(&end.ledger.holes)
         .collect();
     for (key, f) in found.iter().filter(|(_, f)| !f.partial) {
         let frontier = end.sinks.status(&key.0).and_then(|s| s.frontier);

@@ -21,6 +21,10 @@ pub struct Total {
     pub epochs: usize,
     /// Records declared lost.
     pub lost: usize,
+    /// Readings that waited for a clock and got their time.
+    pub placed: u64,
+    /// Readings that no clock ever saw.
+    pub untimed: u64,
     /// Window results that became visible.
     pub results: usize,
     /// Those that were exact.
@@ -76,6 +80,8 @@ fn one(seed: u64, total: &Mutex<Total>, say: &impl Fn(u64, &str)) -> bool {
             total.records += o.records;
             total.epochs += o.epochs;
             total.lost += o.lost;
+            total.placed += o.placed;
+            total.untimed += o.untimed;
             total.results += o.results;
             total.exact += o.exact;
             total.hours += o.virtual_us as f64 / 3.6e9;

@@ -21,7 +21,7 @@ use crate::cloud::{Log, Task};
 use crate::faults::{Counts, Rates};
 use crate::gateway::{Gateway, SAMPLE_US};
 use crate::heap::Heap;
-use crate::oracle::Ledger;
+use crate::oracle::{Ledger, Waited};
 use crate::sinks::Sinks;
 
 /// Partitions of the log.
@@ -42,6 +42,10 @@ pub struct Outcome {
     pub epochs: usize,
     /// Records that a Gap declares lost.
     pub lost: usize,
+    /// Readings that waited for a clock and got their time.
+    pub placed: u64,
+    /// Readings that no clock ever saw.
+    pub untimed: u64,
     /// Window results that became visible.
     pub results: usize,
     /// Those that were exact.
@@ -92,6 +96,7 @@ pub struct World {
     zombies: Vec<Option<Task>>,
     sinks: Sinks,
     ledger: Ledger,
+    waited: Waited,
     mirrored: bool,
     log_jump_until: u64,
     trace: Sha256,
@@ -164,6 +169,7 @@ impl World {
             tasks: vec![None; n],
             zombies: vec![None; n],
             ledger: Ledger::default(),
+            waited: Waited::default(),
             log_jump_until: 0,
             trace: Sha256::new(),
             outcome: Outcome::default(),
@@ -228,6 +234,7 @@ impl World {
         for g in 0..self.gateways.len() {
             self.gateways[g].link = true;
             self.gateways[g].budget = 1 << 30;
+            self.gateways[g].unset_until = 0;
             if self.gateways[g].core.is_none() {
                 self.heap.after(1_000, Event::Start(g));
             }
@@ -245,6 +252,14 @@ impl World {
                 .rows()
                 .filter(|r| r.level == RowLevel::Unacked)
                 .count();
+            let waits = |r: &&windlass_edge_core::StoredRow| r.level == RowLevel::Waiting;
+            let waiting = g.disk.rows().filter(waits).count();
+            if waiting > 0 {
+                return Some(format!(
+                    "{} has {waiting} rows that wait for the clock",
+                    g.id
+                ));
+            }
             // what was committed in the last moments is on its way
             if unacked > 24 {
                 return Some(format!(

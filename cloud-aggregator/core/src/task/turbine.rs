@@ -211,7 +211,7 @@ impl Turbine {
                 self.pace.mark();
                 false
             }
-            Body::Open(_) | Body::Seal(_) => {
+            Body::Open(_) | Body::Seal(_) | Body::Untimed(_) => {
                 self.pace.mark();
                 false
             }

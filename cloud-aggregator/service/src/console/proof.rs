@@ -62,7 +62,8 @@ pub struct Missing {
     pub(super) first: Option<u64>,
     #[schema(required)]
     last: Option<u64>,
-    /// `evicted`, `corrupt`, `never_held`, `refused`, or `unknown`: it may still come, or nobody said why.
+    /// `evicted`, `corrupt`, `never_held`, `refused`, `untimed` (recorded without a clock), or `unknown`: it may still
+    /// come, or nobody said why.
     why: &'static str,
 }
 
@@ -176,6 +177,7 @@ fn reason(reason: Option<LossReason>) -> &'static str {
         Some(LossReason::Corrupt) => "corrupt",
         Some(LossReason::NeverHeld) => "never_held",
         Some(LossReason::Refused) => "refused",
+        Some(LossReason::Untimed) => "untimed",
         None => "unknown",
     }
 }

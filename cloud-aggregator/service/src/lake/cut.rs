@@ -148,7 +148,7 @@ impl CutBuilder {
                 let taken = self.dedupe.take(fleet, skew_max_us, input, log_time);
                 t.evidence.add(input, log_time, &taken);
                 if let Taken::Fresh { record, bytes, .. } = &taken
-                    && let Body::Batch(batch) = &record.body
+                    && let Body::Batch(_) | Body::Untimed(_) = &record.body
                 {
                     let id = &record.header.id;
                     let farm = farm_of(fleet, &id.turbine);
@@ -160,7 +160,7 @@ impl CutBuilder {
                         log_time,
                         offset: input.offset,
                     };
-                    t.readings.add(&origin, batch, Arc::clone(bytes));
+                    t.readings.add(&origin, &record.body, Arc::clone(bytes));
                 }
             }
             Content::Derived(derived) => {

@@ -168,7 +168,7 @@ fn events(record: &Record) -> Option<Events> {
             Some(Events::of(blocks.flat_map(|b| b.times.iter()).map(|t| t.0)))
         }
         Body::Open(_) => Some(Events::of([record.header.committed_at.0].into_iter())),
-        Body::Gap(_) | Body::Seal(_) => None,
+        Body::Gap(_) | Body::Seal(_) | Body::Untimed(_) => None,
     }
 }
 
@@ -194,6 +194,7 @@ fn body_kind(body: &Body) -> &'static str {
         Body::Open(_) => "open",
         Body::Gap(_) => "gap",
         Body::Seal(_) => "seal",
+        Body::Untimed(_) => "untimed",
     }
 }
 
@@ -201,6 +202,11 @@ fn known(record: &Record, hash: RecordHash) -> Known {
     let header = &record.header;
     let (class, rate_group, readings) = match &record.body {
         Body::Batch(b) => (Some(b.class), Some(b.rate_group), Some(b.raw.len() as u32)),
+        Body::Untimed(u) => (
+            Some(u.batch.class),
+            Some(u.batch.rate_group),
+            Some(u.batch.raw.len() as u32),
+        ),
         Body::Gap(g) => (Some(g.class), None, None),
         Body::Open(_) | Body::Seal(_) => (None, None, None),
     };

@@ -8,10 +8,12 @@ use windlass_cloud_core::fleet::Fleet;
 use windlass_cloud_core::task::LogInput;
 use windlass_cloud_core::topic::Topic;
 use windlass_shared::catalogue::{Catalogue, Class, RateGroup};
-use windlass_shared::id::{ChannelId, Epoch, GatewayId, RecordId, Seq, SeqRange, TurbineId};
+use windlass_shared::id::{
+    BootId, ChannelId, Epoch, GatewayId, RecordId, Seq, SeqRange, TurbineId,
+};
 use windlass_shared::record::{
     Batch, Block, Body, Column, Flags, Gap, GapRange, Head, Header, LossReason, Open, Predecessor,
-    Quality, QualityMark, Record, Seal, Stamps, Times,
+    Quality, QualityMark, Record, Seal, Stamps, Times, Untimed,
 };
 use windlass_shared::time::{EventTime, LogTime, SECOND_US, WallTime};
 use windlass_shared::wire;
@@ -217,6 +219,29 @@ impl Edge {
             quality: Vec::new(),
         };
         self.batch(vec![block], vec![4_711], EventTime::MIN, self.frontier)
+    }
+
+    /// Two readings of channel 1 of a boot that never saw a clock.
+    pub fn untimed(&mut self, boot: BootId) -> Vec<u8> {
+        let block = Block {
+            flags: Flags::default(),
+            times: Times::Listed(vec![EventTime(40_000_000), EventTime(41_000_000)]),
+            columns: vec![Column {
+                channel: ChannelId(1),
+                float: false,
+                at: 0,
+            }],
+            quality: Vec::new(),
+        };
+        let batch = Batch {
+            catalogue: self.catalogue.hash,
+            class: Class::Condition,
+            rate_group: RateGroup::Slow,
+            blocks: vec![block],
+            raw: vec![4_711, 4_712],
+        };
+        let body = Body::Untimed(Untimed { boot, batch });
+        self.record(body, EventTime::MIN, self.frontier)
     }
 
     /// Says that these seqs of this epoch are lost.

@@ -186,7 +186,7 @@ impl Proof {
                 last: p.last_seq,
                 head: p.head,
             }),
-            Body::Open(_) | Body::Batch(_) => {}
+            Body::Open(_) | Body::Batch(_) | Body::Untimed(_) => {}
         }
     }
 

@@ -1,4 +1,4 @@
-//! The tables `readings` and `late`: one row for each reading.
+//! The tables `readings`, `late` and `untimed`: one row for each reading.
 //!
 //! Invariants: a row's identity is (turbine, epoch, seq, index), and it stands once in `readings`, whatever was resent;
 //! rows are sorted by (turbine, channel, event time, identity), so that the same cut gives the same bytes. A cut in the
@@ -7,22 +7,25 @@
 mod columns;
 mod rows;
 mod sheet;
+#[cfg(test)]
+mod untimed;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Schema};
 use windlass_cloud_core::fleet::Fleet;
 use windlass_shared::catalogue::CatalogueHash;
-use windlass_shared::id::{Epoch, Seq, TurbineId};
-use windlass_shared::record::{Batch, Quality};
+use windlass_shared::id::{BootId, ChannelId, Epoch, Seq, TurbineId};
+use windlass_shared::record::{Batch, Body, Quality};
 use windlass_shared::time::LogTime;
 
 use super::file::{DataFile, GROUP_ROWS_MAX, Slot, field, name_field, time_field};
 use super::{LakeError, Table};
 
 pub use columns::{Reading, ReadingColumns};
-use rows::TurbineRows;
+use rows::{Row, TurbineRows};
 use sheet::Sheet;
 
 /// More files than this for one farm and date are made only if they are worth it.
@@ -59,6 +62,8 @@ struct Piece {
     catalogue: CatalogueHash,
     log_time: LogTime,
     offset: u64,
+    /// Of readings without an event time: the boot that their time counts from.
+    boot: Option<BootId>,
     bytes: Arc<[u8]>,
 }
 
@@ -117,15 +122,22 @@ impl Readings {
         self.full
     }
 
-    /// Takes the readings of a batch; `bytes` are the record's.
-    pub fn add(&mut self, from: &Origin, batch: &Batch, bytes: Arc<[u8]>) {
+    /// Takes the readings of a record, if it has some; `bytes` are its own.
+    pub fn add(&mut self, from: &Origin, body: &Body, bytes: Arc<[u8]>) {
+        let (batch, boot) = match body {
+            Body::Batch(batch) => (batch, None),
+            Body::Untimed(untimed) => (&untimed.batch, Some(untimed.boot)),
+            Body::Open(_) | Body::Gap(_) | Body::Seal(_) => return,
+        };
         if !self.farms.contains_key(from.farm) {
             self.farms.insert(from.farm.to_owned(), Farm::default());
         }
         let Some(farm) = self.farms.get_mut(from.farm) else {
             return;
         };
-        farm.count(batch);
+        if boot.is_none() {
+            farm.count(batch);
+        }
         let held = farm.turbines.entry(from.turbine.clone()).or_default();
         held.readings += batch.raw.len() as u64;
         self.readings += batch.raw.len() as u64;
@@ -139,16 +151,17 @@ impl Readings {
             catalogue: batch.catalogue,
             log_time: from.log_time,
             offset: from.offset,
+            boot,
             bytes,
         });
     }
 
-    /// The files of `readings` and `late`, in the order of their paths. A record without its catalogue has neither names
+    /// The files of `readings`, `late` and `untimed`, in the order of their paths. A record without its catalogue has neither names
     /// nor values, but all the rest.
     pub fn files(&mut self, fleet: &Fleet, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
         let farms = std::mem::take(&mut self.farms);
         (self.readings, self.full) = (0, false);
-        let (mut files, mut late) = (Vec::new(), Vec::new());
+        let (mut files, mut late, mut untimed) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = TurbineRows::default();
         for (name, farm) in farms {
             let mut sheets = Sheets {
@@ -157,6 +170,7 @@ impl Readings {
                 whole_days: farm.whole_days(),
                 readings: BTreeMap::new(),
                 late: BTreeMap::new(),
+                untimed: BTreeMap::new(),
             };
             for (turbine, held) in &farm.turbines {
                 rows.fill(fleet, &held.pieces, file_name)?;
@@ -168,8 +182,12 @@ impl Readings {
             for sheet in sheets.late.into_values() {
                 late.push(sheet.finish()?);
             }
+            for sheet in sheets.untimed.into_values() {
+                untimed.push(sheet.finish()?);
+            }
         }
         files.append(&mut late);
+        files.append(&mut untimed);
         Ok(files)
     }
 }
@@ -212,61 +230,74 @@ struct Sheets<'a> {
     whole_days: BTreeSet<i64>,
     readings: BTreeMap<Slot, Sheet>,
     late: BTreeMap<Slot, Sheet>,
+    untimed: BTreeMap<Slot, Sheet>,
 }
 
 impl Sheets<'_> {
     /// The next turbine's rows.
     fn add(&mut self, turbine: &str, rows: &TurbineRows) -> Result<(), LakeError> {
         for (channel, of_channel) in rows.by_channel() {
-            for run in of_channel.chunk_by(|a, b| Slot::of(a.time) == Slot::of(b.time)) {
+            let alike =
+                |a: &Row, b: &Row| a.untimed == b.untimed && Slot::of(a.time) == Slot::of(b.time);
+            for run in of_channel.chunk_by(alike) {
+                if run[0].untimed {
+                    self.add_untimed(turbine, channel, rows, run)?;
+                    continue;
+                }
                 let mut slot = Slot::of(run[0].time);
                 if self.whole_days.contains(&slot.day) {
                     slot.hour = None;
                 }
-                self.readings(slot)?.add(turbine, channel, rows, run)?;
+                self.sheet(Table::Readings, slot)?
+                    .add(turbine, channel, rows, run)?;
             }
             for row in of_channel.iter().filter(|r| r.late) {
                 let slot = Slot::of(rows.piece(row).log_time.0);
                 let row = std::slice::from_ref(row);
-                self.late(slot)?.add(turbine, channel, rows, row)?;
+                self.sheet(Table::Late, slot)?
+                    .add(turbine, channel, rows, row)?;
             }
         }
         Ok(())
     }
 
-    fn readings(&mut self, slot: Slot) -> Result<&mut Sheet, LakeError> {
-        sheet(
-            &mut self.readings,
-            Table::Readings,
-            slot,
-            self.farm,
-            self.file_name,
-        )
-    }
-
-    fn late(&mut self, slot: Slot) -> Result<&mut Sheet, LakeError> {
-        sheet(&mut self.late, Table::Late, slot, self.farm, self.file_name)
-    }
-}
-
-fn sheet<'a>(
-    sheets: &'a mut BTreeMap<Slot, Sheet>,
-    table: Table,
-    slot: Slot,
-    farm: &str,
-    file_name: &str,
-) -> Result<&'a mut Sheet, LakeError> {
-    use std::collections::btree_map::Entry;
-    Ok(match sheets.entry(slot) {
-        Entry::Occupied(o) => o.into_mut(),
-        Entry::Vacant(v) => {
-            let path = format!("{table}/farm={farm}/{}/{file_name}", slot.folder());
-            v.insert(Sheet::new(table, path)?)
+    /// Of boots that never saw a clock: by log time.
+    fn add_untimed(
+        &mut self,
+        turbine: &str,
+        channel: ChannelId,
+        rows: &TurbineRows,
+        run: &[Row],
+    ) -> Result<(), LakeError> {
+        for of_record in run.chunk_by(|a, b| a.piece == b.piece) {
+            let slot = Slot::of(rows.piece(&of_record[0]).log_time.0);
+            self.sheet(Table::Untimed, slot)?
+                .add(turbine, channel, rows, of_record)?;
         }
-    })
+        Ok(())
+    }
+
+    /// The file in the making, begun if there is none.
+    fn sheet(&mut self, table: Table, slot: Slot) -> Result<&mut Sheet, LakeError> {
+        let sheets = match table {
+            Table::Late => &mut self.late,
+            Table::Untimed => &mut self.untimed,
+            _ => &mut self.readings,
+        };
+        Ok(match sheets.entry(slot) {
+            Entry::Occupied(o) => o.into_mut(),
+            Entry::Vacant(v) => {
+                let (farm, file) = (self.farm, self.file_name);
+                let path = format!("{table}/farm={farm}/{}/{file}", slot.folder());
+                v.insert(Sheet::new(table, path)?)
+            }
+        })
+    }
 }
 
 const SORTED_BY: &[&str] = &["turbine", "channel_id", "time"];
+/// The same where the time counts from a boot.
+const SORTED_BY_BOOT: &[&str] = &["turbine", "channel_id", "since_boot_us"];
 
 const QUALITIES: [&str; 5] = ["good", "uncertain", "bad", "not_a_number", "out_of_range"];
 
@@ -307,6 +338,9 @@ pub(super) fn bounds(times: impl Iterator<Item = i64>) -> (i64, i64) {
     times.fold((i64::MAX, i64::MIN), |(a, b), t| (a.min(t), b.max(t)))
 }
 
+/// Where `time` stands among the fields.
+const TIME: usize = 3;
+
 fn fields() -> Vec<arrow_schema::Field> {
     vec![
         name_field("turbine", false),
@@ -329,6 +363,15 @@ fn schema() -> Schema {
     Schema::new(fields())
 }
 
+fn untimed_schema() -> Schema {
+    let mut fields = fields();
+    fields[TIME] = field("since_boot_us", DataType::Int64, false);
+    fields.push(name_field("boot", false));
+    fields.push(time_field("log_time", false));
+    fields.push(field("log_offset", DataType::UInt64, false));
+    Schema::new(fields)
+}
+
 fn late_schema() -> Schema {
     let mut fields = fields();
     fields.push(time_field("log_time", false));
@@ -340,16 +383,11 @@ fn late_schema() -> Schema {
 mod tests {
     use super::super::fixture::{Edge, T0, catalogue, fleet};
     use super::*;
-    use windlass_shared::id::ChannelId;
-    use windlass_shared::record::Body;
     use windlass_shared::time::{EventTime, SECOND_US};
     use windlass_shared::wire;
 
     fn add(to: &mut Readings, record: Vec<u8>, offset: u64) {
         let decoded = wire::decode(&record).unwrap();
-        let Body::Batch(batch) = &decoded.body else {
-            panic!("no batch");
-        };
         let origin = Origin {
             turbine: &decoded.header.id.turbine,
             farm: "north",
@@ -358,7 +396,7 @@ mod tests {
             log_time: LogTime(T0),
             offset,
         };
-        to.add(&origin, batch, record.into());
+        to.add(&origin, &decoded.body, record.into());
     }
 
     /// `turbines` times two records of 5 rows of 3 channels, from `T0`.

@@ -177,6 +177,7 @@ fn reason(reason: LossReason) -> &'static str {
         LossReason::Corrupt => "corrupt",
         LossReason::NeverHeld => "never_held",
         LossReason::Refused => "refused",
+        LossReason::Untimed => "untimed",
     }
 }
 

@@ -54,6 +54,11 @@ impl Outbox {
                     rows,
                 })
             }
+            LoadRequest::Waiting {
+                turbine,
+                rows_max,
+                bytes_max,
+            } => self.waiting(turbine, *rows_max, *bytes_max),
             LoadRequest::Marks { turbine, rows_max } => Ok(Loaded::Marks {
                 turbine: turbine.clone(),
                 rows: self.marks(turbine, *rows_max)?,
@@ -100,7 +105,7 @@ impl Outbox {
         let (mut bytes, mut last, mut end, mut first) = (0, None, true, None);
         'epochs: for (key, epoch) in self.epochs.of(turbine) {
             let (low, high) = ids(key);
-            if high < from {
+            if high < from || self.epochs.journals.contains(&key) {
                 continue;
             }
             let sql = format!(
@@ -159,7 +164,8 @@ impl Outbox {
         let (mut rows, mut sum, mut first) = (Vec::new(), 0, None);
         'epochs: for (key, epoch) in self.epochs.of(turbine) {
             let (low, high) = ids(key);
-            if high < from {
+            let journal = self.epochs.journals.contains(&key);
+            if high < from || journal != (level == RowLevel::Waiting) {
                 continue;
             }
             let sql = format!(
@@ -187,6 +193,49 @@ impl Outbox {
         }
         self.learn(turbine, level, class, first.unwrap_or(i64::MAX));
         Ok(rows)
+    }
+
+    /// A page of what waits for the clock.
+    fn waiting(
+        &self,
+        turbine: &TurbineId,
+        rows_max: usize,
+        bytes_max: u64,
+    ) -> rusqlite::Result<Loaded> {
+        let (mut rows, mut corrupt, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let journals = self.epochs.of(turbine);
+        let journals = journals.filter(|(key, _)| self.epochs.journals.contains(key));
+        'journals: for (key, boot) in journals {
+            let (low, high) = ids(key);
+            let mut statement = self.db.prepare_cached(&format!(
+                "SELECT {META}, bytes FROM record WHERE id BETWEEN ?1 AND ?2 ORDER BY id"
+            ))?;
+            let mut found = statement.query([low, high])?;
+            while let Some(row) = found.next()? {
+                let (meta, level) = meta(row, turbine, boot)?;
+                let count = rows.len() + corrupt.len();
+                if count >= rows_max || count > 0 && bytes + meta.bytes > bytes_max {
+                    break 'journals;
+                }
+                bytes += meta.bytes;
+                let payload = row.get_ref(12)?.as_blob()?;
+                if wire::next_head(&meta.prev_head, &wire::hash(payload)) == meta.head {
+                    let payload = payload.into();
+                    rows.push(StoredRow {
+                        meta,
+                        level,
+                        payload,
+                    });
+                } else {
+                    corrupt.push(meta);
+                }
+            }
+        }
+        Ok(Loaded::Waiting {
+            turbine: turbine.clone(),
+            rows,
+            corrupt,
+        })
     }
 
     fn marks(&self, turbine: &TurbineId, rows_max: usize) -> rusqlite::Result<Vec<StoredRow>> {
@@ -221,7 +270,8 @@ impl Outbox {
         ranges: &[SeqRange],
     ) -> rusqlite::Result<Vec<(SeqRange, RowLevel)>> {
         let mut held: Vec<(SeqRange, RowLevel)> = Vec::new();
-        let Some(key) = self.epochs.key(turbine, epoch) else {
+        let key = self.epochs.key(turbine, epoch);
+        let Some(key) = key.filter(|key| !self.epochs.journals.contains(key)) else {
             return Ok(held);
         };
         let wanted: SeqSet = ranges.iter().copied().collect();

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension};
 use windlass_edge_core::{
-    HeldEpoch, Recovered, RecoveredTurbine, RowLevel, SeqSet, SourceId, Tallies, Usage,
+    HeldEpoch, HeldJournal, Recovered, RecoveredTurbine, RowLevel, SeqSet, SourceId, Tallies, Usage,
 };
-use windlass_shared::id::{Epoch, Seq, SeqRange, TurbineId};
+use windlass_shared::id::{BootId, Epoch, Seq, SeqRange, TurbineId};
 use windlass_shared::record::Head;
-use windlass_shared::time::EventTime;
+use windlass_shared::time::{EventTime, MonoTime};
 
 use super::files::Files;
 use super::row::{ids, kind_of, level_of, seq_of};
@@ -23,7 +23,7 @@ pub(super) struct Opened {
     db: Connection,
     epochs: Epochs,
     tallies: BTreeMap<TurbineId, Tallies>,
-    hints: BTreeMap<TurbineId, [[i64; 4]; 3]>,
+    hints: BTreeMap<TurbineId, [[i64; 4]; 4]>,
     undeclared: bool,
 }
 
@@ -60,6 +60,9 @@ impl Outbox {
             Err(e) => return sort(e),
         };
         schema::check_version(&db, files.path())?;
+        if let Err(e) = schema::upgrade(&db) {
+            return sort(e);
+        }
         match stock(db, files, report) {
             Ok(opened) => Ok(Ok(opened)),
             Err(e) => sort(e),
@@ -88,17 +91,28 @@ fn stock(
         undeclared,
         db,
     };
-    let mut turbines: BTreeMap<TurbineId, Vec<HeldEpoch>> = BTreeMap::new();
+    let mut turbines: BTreeMap<TurbineId, (Vec<HeldEpoch>, Vec<HeldJournal>)> = BTreeMap::new();
     for (key, turbine, epoch) in epochs(&opened.db)? {
-        let rows = opened.tally(key, &turbine)?;
+        let (rows, waiting) = opened.tally(key, &turbine)?;
         let held = held_epoch(&opened.db, key, epoch, rows, undeclared)?;
         opened.epochs.insert(key, turbine.clone(), epoch);
-        turbines.entry(turbine).or_default().extend(held);
+        let (epochs, journals) = turbines.entry(turbine).or_default();
+        if waiting {
+            opened.epochs.journals.insert(key);
+            let journal = held.map(|h| journal(&opened.db, key, &h, undeclared));
+            journals.extend(journal.transpose()?);
+        } else {
+            epochs.extend(held);
+        }
     }
     let recovered = Recovered {
         turbines: turbines
             .into_iter()
-            .map(|(turbine, epochs)| RecoveredTurbine { turbine, epochs })
+            .map(|(turbine, (epochs, journals))| RecoveredTurbine {
+                turbine,
+                epochs,
+                journals,
+            })
             .collect(),
         positions: positions(&opened.db)?,
         usage: opened.usage(files)?,
@@ -156,8 +170,8 @@ impl Opened {
         })
     }
 
-    /// Counts an epoch's rows by tier; returns how many there are.
-    fn tally(&mut self, key: i64, turbine: &TurbineId) -> rusqlite::Result<u64> {
+    /// Counts an epoch's rows by tier; returns how many there are, and whether it is no epoch but a boot's journal.
+    fn tally(&mut self, key: i64, turbine: &TurbineId) -> rusqlite::Result<(u64, bool)> {
         let (low, high) = ids(key);
         let mut statement = self.db.prepare_cached(
             "SELECT level, kind, count(*), sum(length(bytes)), min(id) FROM record WHERE id BETWEEN ?1 AND ?2 GROUP BY level, kind",
@@ -167,8 +181,8 @@ impl Opened {
         let hints = self
             .hints
             .entry(turbine.clone())
-            .or_insert([[i64::MAX; 4]; 3]);
-        let mut all = 0;
+            .or_insert([[i64::MAX; 4]; 4]);
+        let (mut all, mut waiting) = (0, false);
         while let Some(row) = rows.next()? {
             let (level, kind): (i64, i64) = (row.get(0)?, row.get(1)?);
             let Some((level, kind)) = level_of(level).zip(kind_of(kind)) else {
@@ -185,10 +199,11 @@ impl Opened {
             tally.rows += rows as u64;
             tally.bytes += bytes as u64;
             all += rows as u64;
+            waiting |= level == RowLevel::Waiting;
             let hint = &mut hints[level as usize][kind.class() as usize];
             *hint = (*hint).min(row.get(4)?);
         }
-        Ok(all)
+        Ok((all, waiting))
     }
 }
 
@@ -241,6 +256,28 @@ fn held_epoch(
             Vec::new()
         },
     }))
+}
+
+/// What a boot recorded without a clock.
+fn journal(
+    db: &Connection,
+    key: i64,
+    held: &HeldEpoch,
+    undeclared: bool,
+) -> rusqlite::Result<HeldJournal> {
+    let (low, high) = ids(key);
+    let sums = "SELECT sum(readings), min(first) FROM record WHERE id BETWEEN ?1 AND ?2";
+    let (readings, first): (i64, Option<i64>) =
+        db.query_row(sums, [low, high], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(HeldJournal {
+        boot: BootId(held.epoch.0),
+        rows: held.rows,
+        readings: readings as u64,
+        last_seq: held.last_seq,
+        head: held.head,
+        since: first.map(|t| MonoTime(t.max(0) as u64)),
+        whole: held.whole || !undeclared,
+    })
 }
 
 /// Seqs below the last that are not here.

@@ -32,7 +32,7 @@ pub(super) fn seq_of(id: i64) -> Seq {
 }
 
 pub(super) fn level_code(level: RowLevel) -> i64 {
-    10 + level as i64
+    9 + level as i64
 }
 
 pub(super) fn level_of(code: i64) -> Option<RowLevel> {

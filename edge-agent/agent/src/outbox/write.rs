@@ -21,7 +21,7 @@ impl Outbox {
             epochs: self.epochs.clone(),
             tallies: self.tallies.clone(),
         };
-        let declares = self.undeclared && batch.rows.iter().any(|r| r.meta.kind == RowKind::Gap);
+        let declares = self.undeclared && rows(batch).any(|(r, _)| r.meta.kind == RowKind::Gap);
         if let Err(e) = write(&mut self.db, batch, &mut draft, declares) {
             return Err(self.fault(&e));
         }
@@ -33,10 +33,10 @@ impl Outbox {
                 self.may_be(&change.turbine, change.level, id(key, change.seqs.first));
             }
         }
-        for row in &batch.rows {
+        for (row, level) in rows(batch) {
             let meta = &row.meta;
             if let Some(key) = self.epochs.key(&meta.id.turbine, meta.id.epoch) {
-                self.may_be(&meta.id.turbine, RowLevel::Unacked, id(key, meta.id.seq));
+                self.may_be(&meta.id.turbine, level, id(key, meta.id.seq));
             }
         }
         Ok(())
@@ -44,7 +44,7 @@ impl Outbox {
 
     /// There may be rows of this level from this id on.
     fn may_be(&mut self, turbine: &TurbineId, level: RowLevel, id: i64) {
-        let hints = self.hints.entry(turbine.clone()).or_insert([[id; 4]; 3]);
+        let hints = self.hints.entry(turbine.clone()).or_insert([[id; 4]; 4]);
         for hint in &mut hints[level as usize] {
             *hint = (*hint).min(id);
         }
@@ -64,8 +64,8 @@ fn write(
     for change in &batch.levels {
         set_level(&tx, change, draft)?;
     }
-    for row in &batch.rows {
-        insert(&tx, row, draft)?;
+    for (row, level) in rows(batch) {
+        insert(&tx, row, level, draft)?;
     }
     for (source, position) in &batch.positions {
         tx.prepare_cached("INSERT OR REPLACE INTO source (id, position) VALUES (?1, ?2)")?
@@ -78,6 +78,13 @@ fn write(
         tx.execute("INSERT OR IGNORE INTO mark (name) VALUES ('clean')", [])?;
     }
     tx.commit()
+}
+
+/// New rows with their levels.
+fn rows(batch: &CommitBatch) -> impl Iterator<Item = (&NewRow, RowLevel)> {
+    let waiting = batch.waiting.iter().map(|r| (r, RowLevel::Waiting));
+    let rows = batch.rows.iter().map(|r| (r, RowLevel::Unacked));
+    rows.chain(waiting)
 }
 
 fn range(key: i64, seqs: SeqRange) -> (i64, i64) {
@@ -107,14 +114,16 @@ fn evict(db: &Connection, eviction: &Eviction, draft: &mut Draft) -> rusqlite::R
     };
     let (from, to) = range(key, eviction.seqs);
     let tallies = draft.tallies.entry(eviction.turbine.clone()).or_default();
+    let mut journal = false;
     for (level, kind, rows, bytes) in sums(db, (from, to))? {
+        journal |= level == RowLevel::Waiting;
         let tally = tallies.get_mut(level, kind.class());
         tally.rows -= rows;
         tally.bytes -= bytes;
     }
     // where the epoch ended must outlive its last row
     let last = "SELECT max(id) FROM record WHERE id BETWEEN ?1 AND ?2";
-    let (_, end) = ids(key);
+    let (begin, end) = ids(key);
     let last: Option<i64> = (db.prepare_cached(last)?).query_row([from, end], |r| r.get(0))?;
     if let Some(last) = last.filter(|last| *last <= to) {
         db.prepare_cached(
@@ -125,6 +134,17 @@ fn evict(db: &Connection, eviction: &Eviction, draft: &mut Draft) -> rusqlite::R
     }
     db.prepare_cached("DELETE FROM record WHERE id BETWEEN ?1 AND ?2")?
         .execute([from, to])?;
+    if journal {
+        // a journal is gone with its last row
+        let left = "SELECT count(*) FROM (SELECT 1 FROM record WHERE id BETWEEN ?1 AND ?2 LIMIT 1)";
+        let left: i64 = db
+            .prepare_cached(left)?
+            .query_row([begin, end], |r| r.get(0))?;
+        if left == 0 {
+            db.execute("DELETE FROM epoch WHERE key = ?1", [key])?;
+            draft.epochs.remove(key);
+        }
+    }
     Ok(())
 }
 
@@ -134,7 +154,8 @@ fn set_level(db: &Connection, change: &LevelChange, draft: &mut Draft) -> rusqli
     };
     let (from, to) = range(key, change.seqs);
     let tallies = draft.tallies.entry(change.turbine.clone()).or_default();
-    let changes = |old: RowLevel| change.level == RowLevel::Unacked || old < change.level;
+    let higher = |old: RowLevel| change.level == RowLevel::Unacked || old < change.level;
+    let changes = |old: RowLevel| old != RowLevel::Waiting && higher(old);
     for (level, kind, rows, bytes) in sums(db, (from, to))? {
         if changes(level) {
             let old = tallies.get_mut(level, kind.class());
@@ -146,16 +167,21 @@ fn set_level(db: &Connection, change: &LevelChange, draft: &mut Draft) -> rusqli
         }
     }
     let update = if change.level == RowLevel::Unacked {
-        "UPDATE record SET level = ?3 WHERE id BETWEEN ?1 AND ?2 AND level <> ?3"
+        "UPDATE record SET level = ?3 WHERE id BETWEEN ?1 AND ?2 AND level > ?3"
     } else {
-        "UPDATE record SET level = ?3 WHERE id BETWEEN ?1 AND ?2 AND level < ?3"
+        "UPDATE record SET level = ?3 WHERE id BETWEEN ?1 AND ?2 AND level BETWEEN 10 AND ?3 - 1"
     };
     db.prepare_cached(update)?
         .execute([from, to, level_code(change.level)])?;
     Ok(())
 }
 
-fn insert(db: &Connection, row: &NewRow, draft: &mut Draft) -> rusqlite::Result<()> {
+fn insert(
+    db: &Connection,
+    row: &NewRow,
+    level: RowLevel,
+    draft: &mut Draft,
+) -> rusqlite::Result<()> {
     let meta = &row.meta;
     let turbine = &meta.id.turbine;
     let key = if let Some(key) = draft.epochs.key(turbine, meta.id.epoch) {
@@ -167,9 +193,12 @@ fn insert(db: &Connection, row: &NewRow, draft: &mut Draft) -> rusqlite::Result<
         draft.epochs.insert(key, turbine.clone(), meta.id.epoch);
         key
     };
-    insert_row(db, key, row, RowLevel::Unacked)?;
+    if level == RowLevel::Waiting {
+        draft.epochs.journals.insert(key);
+    }
+    insert_row(db, key, row, level)?;
     let tallies = draft.tallies.entry(turbine.clone()).or_default();
-    let tally = tallies.get_mut(RowLevel::Unacked, meta.kind.class());
+    let tally = tallies.get_mut(level, meta.kind.class());
     tally.rows += 1;
     tally.bytes += meta.bytes;
     Ok(())

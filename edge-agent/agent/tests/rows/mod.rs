@@ -142,6 +142,8 @@ pub fn nothing() -> CommitBatch {
         evictions: Vec::new(),
         levels: Vec::new(),
         rows: Vec::new(),
+        waiting: Vec::new(),
+        placed: Vec::new(),
         positions: Vec::new(),
         clean_stop: false,
     }

@@ -3,6 +3,8 @@
 //! Invariants: one at a time; a failed one is tried again with the same rows (its numbers are given), extended by what
 //! makes room; nothing but a full disk is survived.
 
+use std::collections::BTreeSet;
+
 use windlass_shared::id::{Epoch, RecordId, TurbineId};
 use windlass_shared::time::MonoTime;
 
@@ -10,6 +12,7 @@ use super::eviction::Leaving;
 use super::{AgentCore, Phase, draw_epoch, store_fault};
 use crate::input::Now;
 use crate::output::{AgentEvent, FatalFault, Output};
+use crate::slicer::{Origin, Slice};
 use crate::store::{CommitBatch, CommitId, RowMeta, StoreFault, Usage};
 
 /// A commit that evicts so many times the bytes that it brings needs no further eviction: freed pages are written again in
@@ -40,6 +43,8 @@ struct UnderWay {
     suspect: u64,
     opened: Vec<(TurbineId, Epoch, String)>,
     leaving: Vec<Leaving>,
+    /// Rows that waited in a journal.
+    placed: BTreeSet<RecordId>,
 }
 
 impl Commits {
@@ -59,7 +64,8 @@ impl Commits {
         self.retry_at.is_some()
     }
     pub fn readings_in_flight(&self) -> usize {
-        let rows = self.under_way.iter().flat_map(|u| &u.batch.rows);
+        let batches = self.under_way.iter().map(|u| &u.batch);
+        let rows = batches.flat_map(|b| b.rows.iter().chain(&b.waiting));
         rows.map(|r| r.meta.readings as usize).sum()
     }
     /// Is this row evicted by the commit under way?
@@ -81,7 +87,8 @@ impl Commits {
             return false;
         };
         let gone: u64 = self.leaving().map(|r| r.bytes).sum();
-        let new: u64 = work.batch.rows.iter().map(|r| r.meta.bytes).sum();
+        let rows = work.batch.rows.iter().chain(&work.batch.waiting);
+        let new: u64 = rows.map(|r| r.meta.bytes).sum();
         gone > EVICTED_PER_NEW * new
     }
     /// Room was made for the one that failed: at once.
@@ -162,7 +169,8 @@ impl AgentCore {
         }
         for turbine in self.turbines.values_mut() {
             turbine.slicer.close_live(&mut turbine.staged);
-            let waits = !turbine.staged.is_empty();
+            let timed = |s: &Slice| s.origin != Origin::Boot;
+            let waits = turbine.staged.iter().any(timed);
             turbine.must_open |= waits;
             turbine.seal_wanted |= turbine.numberer.since_seal().0 > 0 || waits;
         }
@@ -190,6 +198,16 @@ impl AgentCore {
             work.late += numbered.late;
             work.suspect += numbered.suspect;
             batch.rows.extend(numbered.rows);
+            batch.waiting.extend(numbered.waiting);
+            work.placed.extend(numbered.placed);
+            if turbine.numberer.position().is_some() {
+                let page = turbine.journal.take_page();
+                let upto = turbine.journal.own_last(&page);
+                batch
+                    .placed
+                    .extend(upto.map(|seq| (turbine.id.clone(), seq)));
+                batch.evictions.extend(page);
+            }
             let opened = numbered.opened.into_iter();
             work.opened
                 .extend(opened.map(|(epoch, why)| (turbine.id.clone(), epoch, why)));
@@ -210,7 +228,10 @@ impl AgentCore {
                 turbine.durable(row.meta.id.epoch, row.meta.id.seq);
             }
         }
-        self.forwarder.committed(&work.batch.rows);
+        for turbine in self.turbines.values_mut() {
+            turbine.journal.committed();
+        }
+        self.forwarder.committed(&work.batch.rows, &work.placed);
         for turbine in self.answers.committed() {
             self.forwarder.scan_again(&turbine);
         }
@@ -254,6 +275,8 @@ impl UnderWay {
                 evictions: Vec::new(),
                 levels: Vec::new(),
                 rows: Vec::new(),
+                waiting: Vec::new(),
+                placed: Vec::new(),
                 positions: Vec::new(),
                 clean_stop: false,
             },
@@ -261,6 +284,7 @@ impl UnderWay {
             suspect: 0,
             opened: Vec::new(),
             leaving: Vec::new(),
+            placed: BTreeSet::new(),
         }
     }
 
@@ -274,6 +298,14 @@ impl UnderWay {
         }
         for leaving in &self.leaving {
             leaving.report(out);
+        }
+        let waiting = &self.batch.waiting;
+        if !waiting.is_empty() {
+            out.push(Output::Event(AgentEvent::Waiting {
+                records: waiting.len() as u64,
+                readings: waiting.iter().map(|r| r.meta.readings).sum(),
+                bytes: waiting.iter().map(|r| r.meta.bytes).sum(),
+            }));
         }
         let rows = &self.batch.rows;
         if !rows.is_empty() {

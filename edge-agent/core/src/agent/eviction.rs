@@ -48,6 +48,10 @@ impl Evictions {
         self.spare_nothing = false;
         self.empty.clear();
     }
+    /// Does anything wait to leave?
+    pub fn leaves_any(&self) -> bool {
+        !self.leaving.is_empty()
+    }
     pub fn take_leaving(&mut self) -> Vec<Leaving> {
         std::mem::take(&mut self.leaving)
     }
@@ -187,8 +191,16 @@ pub(super) fn unknown_gaps(
 /// What a damaged store lost of a turbine.
 pub(super) fn corrupt_gaps(recovered: Option<&RecoveredTurbine>, ranges_max: usize) -> Vec<Gap> {
     let epochs = recovered.into_iter().flat_map(|t| &t.epochs);
+    let journals = recovered.into_iter().flat_map(|t| &t.journals);
+    let journals = journals.filter(|j| !j.whole).filter_map(|j| {
+        // nobody knows which of its rows are gone because they have their place
+        let seqs = SeqRange::new(1, j.last_seq.0)?;
+        Some((windlass_shared::id::Epoch(j.boot.0), vec![seqs]))
+    });
     epochs
-        .flat_map(|e| unknown_gaps(e.epoch, LossReason::Corrupt, &e.missing, ranges_max))
+        .map(|e| (e.epoch, e.missing.clone()))
+        .chain(journals)
+        .flat_map(|(epoch, lost)| unknown_gaps(epoch, LossReason::Corrupt, &lost, ranges_max))
         .collect()
 }
 
@@ -220,7 +232,7 @@ impl AgentCore {
             return;
         }
         let mut tier = next_tier(&self.usage, &self.evictions.empty);
-        let nothing_acked = tier.as_ref().is_none_or(|t| t.1 == RowLevel::Unacked);
+        let nothing_acked = tier.as_ref().is_none_or(|t| t.1 <= RowLevel::Unacked);
         // what was said again in a commit that met a full disk is still there: not a third time
         let unsaid = self.commits.leaving().next().is_none();
         if nothing_acked && unsaid && self.ask_for_marks(tier.is_none(), out) {
@@ -262,7 +274,9 @@ impl AgentCore {
         self.evictions.asked = false;
         // asked for again meanwhile: not safe any more
         let leaving: BTreeSet<_> = self.commits.leaving().map(|r| r.id.clone()).collect();
-        rows.retain(|r| !self.answers.is_reset(&r.id) && !leaving.contains(&r.id));
+        let journal = self.turbines.get(&tier.0).map(|t| &t.journal);
+        let placed = |r: &RowMeta| journal.is_some_and(|j| j.places(&r.id));
+        rows.retain(|r| !self.answers.is_reset(&r.id) && !leaving.contains(&r.id) && !placed(r));
         if rows.is_empty() {
             self.evictions.empty.insert(tier);
             return;
@@ -310,6 +324,7 @@ impl AgentCore {
 impl Turbine {
     /// These rows are no longer on disk.
     pub(super) fn left(&mut self, leaving: &Leaving) {
+        self.journal.left(leaving.rows());
         for row in leaving.rows() {
             if let Some(known) = self.known.iter_mut().find(|k| k.epoch == row.id.epoch) {
                 known.rows = known.rows.saturating_sub(1);

@@ -92,7 +92,7 @@ fn said(row: &StoredRow) -> Option<Vec<(Subject, Range)>> {
             said.extend(ranges.map(|r| ((gap.epoch, gap.reason), (r, gap.class))));
         }
         Body::Seal(_) => {}
-        Body::Batch(_) | Body::Open(_) => return None,
+        Body::Batch(_) | Body::Open(_) | Body::Untimed(_) => return None,
     }
     let own = GapRange {
         seqs: SeqRange::one(meta.id.seq),

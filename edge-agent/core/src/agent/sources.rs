@@ -56,6 +56,10 @@ impl Source {
         all.map(|s| (s.id.clone(), source(s))).collect()
     }
 
+    pub fn kind(&self) -> SourceKind {
+        self.kind
+    }
+
     pub fn assembled(&self) -> usize {
         self.parts.iter().map(|p| p.readings.len()).sum()
     }
@@ -80,8 +84,9 @@ impl AgentCore {
         now: Now,
         turbine: &TurbineId,
         source: &SourceId,
-        not_before: EventTime,
+        mut not_before: EventTime,
     ) {
+        self.relabel(now, (turbine, source), &mut [], &mut not_before);
         if let Some(turbine) = self.turbines.get_mut(turbine) {
             turbine.slicer.start(source, not_before);
             if turbine.slicer.is_started(source) {
@@ -97,11 +102,12 @@ impl AgentCore {
         now: Now,
         turbine: TurbineId,
         source: &SourceId,
-        readings: Vec<Reading>,
+        mut readings: Vec<Reading>,
         position: Option<Vec<u8>>,
-        complete_until: EventTime,
+        mut complete_until: EventTime,
         out: &mut Vec<Output>,
     ) {
+        self.relabel(now, (&turbine, source), &mut readings, &mut complete_until);
         let count = readings.len() as u64;
         let waiting = self.waiting_readings();
         let feeds = |t: &Turbine| t.slicer.knows(source);

@@ -4,6 +4,7 @@ use windlass_shared::id::{Epoch, Seq, TurbineId};
 use windlass_shared::time::EventTime;
 
 use super::AgentCore;
+use crate::journal::WaitingView;
 use crate::store::Usage;
 
 /// The agent at a glance. Tallies are those of the last commit.
@@ -36,6 +37,8 @@ pub struct TurbineView {
     pub last_seq: Seq,
     /// Last numbered frontier; [`EventTime::MIN`] before the epoch.
     pub frontier: EventTime,
+    /// What waits for the clock.
+    pub waiting: WaitingView,
 }
 
 impl AgentCore {
@@ -59,6 +62,7 @@ impl AgentCore {
                         epoch,
                         last_seq: known.map_or(Seq(0), |k| k.last),
                         frontier: t.numberer.frontier(),
+                        waiting: t.journal.view(),
                     }
                 })
                 .collect(),

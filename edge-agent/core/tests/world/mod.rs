@@ -20,7 +20,7 @@ use windlass_shared::time::{EventTime, MonoTime, SECOND_US, WallTime};
 use windlass_shared::wire::{self, Ack, AckLevel, Downlink};
 
 /// The wall time at which worlds begin.
-pub const BEGIN: i64 = 1_700_000_000 * SECOND_US;
+pub const BEGIN: i64 = 1_786_400_000 * SECOND_US;
 pub const SECOND: u64 = SECOND_US as u64;
 
 pub const POWER: ChannelId = ChannelId(1);
@@ -148,14 +148,20 @@ pub struct World {
 
 impl World {
     pub fn new(settings: Settings, seed: u8) -> Self {
+        let now = Now {
+            wall: WallTime(BEGIN),
+            mono: MonoTime(1_000),
+        };
+        Self::at(now, settings, seed)
+    }
+
+    /// A world whose clocks say so.
+    pub fn at(now: Now, settings: Settings, seed: u8) -> Self {
         let mut world = Self {
             core: AgentCore::new(settings.clone(), [seed; 32]),
             settings,
             store: MemoryStore::new(),
-            now: Now {
-                wall: WallTime(BEGIN),
-                mono: MonoTime(1_000),
-            },
+            now,
             cloud: Cloud::Acks,
             reachable: true,
             online: false,
@@ -206,6 +212,8 @@ impl World {
         match output {
             Output::Commit(batch) => {
                 self.commits += 1;
+                // written down before, and kept whatever becomes of the store
+                self.settings.placed.extend(batch.placed.iter().cloned());
                 let full = self.disk_full_for > 0 && batch.evictions.is_empty();
                 let result = if self.no_room {
                     Err(windlass_edge_core::StoreFault::DiskFull)

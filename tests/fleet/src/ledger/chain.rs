@@ -72,6 +72,6 @@ fn name_heads(heads: &mut Heads, id: &RecordId, prev: Head, mark: Option<&Body>)
                 name(predecessor.epoch, last.0, predecessor.head);
             }
         }
-        Some(Body::Batch(_)) | None => {}
+        Some(Body::Batch(_) | Body::Untimed(_)) | None => {}
     }
 }

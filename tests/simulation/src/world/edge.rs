@@ -19,6 +19,11 @@ impl World {
         if self.gateways[g].core.is_some() {
             return Ok(());
         }
+        let dark = self.rates.strikes(Fault::ClockUnset, 0.5);
+        let unset_us = self.rates.below(2_400_000_000);
+        if dark {
+            self.gateways[g].reboot(self.heap.now(), unset_us);
+        }
         self.gateways[g].boot();
         self.outcome.epochs += self.gateways[g].turbines.len();
         let recovered = self.gateways[g].disk.recovered();
@@ -47,6 +52,9 @@ impl World {
 
     pub(super) fn hand(&mut self, g: usize, input: Input) -> Check {
         let now = self.gateways[g].now(self.heap.now());
+        if now.is_set() {
+            self.gateways[g].offsets.insert(now.offset_us());
+        }
         let life = self.gateways[g].life;
         let Some(core) = self.gateways[g].core.as_mut() else {
             return Ok(());
@@ -58,7 +66,7 @@ impl World {
             self.output(g, life, output)?;
         }
         if let Some(at) = deadline {
-            let at = at.0.max(self.heap.now() + 1);
+            let at = (self.gateways[g].booted_at.saturating_add(at.0)).max(self.heap.now() + 1);
             if self.gateways[g].timer_at.is_none_or(|t| t > at) {
                 self.gateways[g].timer_at = Some(at);
                 self.heap.at(at, Event::Timer(g, life));
@@ -86,6 +94,12 @@ impl World {
             Output::Event(AgentEvent::Evicted { level, .. }) if level != RowLevel::Safe => {
                 self.rates.counts.add(Fault::Evicted);
             }
+            Output::Event(AgentEvent::Placed {
+                readings, untimed, ..
+            }) => {
+                self.outcome.placed += readings;
+                self.outcome.untimed += untimed;
+            }
             Output::Event(_) | Output::Stopped => {}
             Output::Fatal(fault) => {
                 return Err(format!("{} gave up: {fault}", self.gateways[g].id));
@@ -98,11 +112,18 @@ impl World {
         if !self.alive(g, life) {
             return Ok(());
         }
+        let noted = &mut self.gateways[g].placed;
+        for (turbine, seq) in &batch.placed {
+            let upto = noted.entry(turbine.clone()).or_insert(*seq);
+            *upto = (*upto).max(*seq);
+        }
         let full = self.rates.strikes(Fault::CommitFailed, 0.002);
         let applied = if full {
             Err(StoreFault::DiskFull)
         } else {
-            self.gateways[g].disk.apply(batch)
+            let gateway = &mut self.gateways[g];
+            (self.waited).leaves(&gateway.disk, batch, &gateway.offsets)?;
+            gateway.disk.apply(batch)
         };
         let usage = match applied {
             Ok(usage) => usage,
@@ -118,6 +139,10 @@ impl World {
         };
         for row in &batch.rows {
             self.ledger.committed(&row.meta.id, &row.payload)?;
+            self.trace.update(&row.payload);
+        }
+        self.waited.committed(batch)?;
+        for row in &batch.waiting {
             self.trace.update(&row.payload);
         }
         if self.rates.strikes(Fault::AgentKilled, 0.000_4) {
@@ -257,6 +282,9 @@ impl World {
             }
             if self.rates.strikes(Fault::ClockBack, 0.000_7) {
                 self.gateways[g].wall_offset -= self.rates.below(900_000_000) as i64;
+            }
+            if self.rates.strikes(Fault::ClockLost, 0.002) {
+                self.gateways[g].unset_until = self.heap.now() + self.rates.below(600_000_000);
             }
             if self.rates.below(40) == 0 {
                 self.gateways[g].backup = Some(self.gateways[g].disk.clone());

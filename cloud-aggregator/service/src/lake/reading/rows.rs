@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use windlass_cloud_core::fleet::Fleet;
 use windlass_shared::catalogue::{Catalogue, CatalogueHash};
-use windlass_shared::id::{ChannelId, Epoch, Seq};
+use windlass_shared::id::{BootId, ChannelId, Epoch, Seq};
 use windlass_shared::record::{Block, Body, Quality};
 use windlass_shared::time::LogTime;
 use windlass_shared::wire;
@@ -33,6 +33,8 @@ pub struct Row {
     pub late: bool,
     /// Ahead of the gateway's clock.
     pub suspect: bool,
+    /// `time` counts from the start of its record's boot.
+    pub untimed: bool,
 }
 
 /// The record that a row is from.
@@ -48,6 +50,8 @@ pub struct PieceOf {
     pub log_time: LogTime,
     /// Offset of its entry.
     pub offset: u64,
+    /// The boot that the times of its readings count from, if they are no event times.
+    pub boot: Option<BootId>,
     /// Its catalogue's name.
     pub hash: CatalogueHash,
     /// Its catalogue, if known.
@@ -80,6 +84,7 @@ impl TurbineRows {
                 seq: piece.seq,
                 log_time: piece.log_time,
                 offset: piece.offset,
+                boot: piece.boot,
                 hash: piece.catalogue,
                 catalogue: fleet.catalogue(piece.catalogue).cloned(),
             });
@@ -87,7 +92,7 @@ impl TurbineRows {
                 .map_err(|found| LakeError::Damaged {
                     path: format!("log entry {} of {of}", piece.offset),
                     what: "a record",
-                    expected: "the batch that it was when it was taken".to_owned(),
+                    expected: "the readings that it held when it was taken".to_owned(),
                     found,
                 })?;
         }
@@ -106,8 +111,10 @@ impl TurbineRows {
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), String> {
         let record = wire::decode(bytes).map_err(|e| e.to_string())?;
-        let Body::Batch(batch) = record.body else {
-            return Err("a record without readings".to_owned());
+        let (batch, untimed) = match record.body {
+            Body::Batch(batch) => (batch, false),
+            Body::Untimed(untimed) => (untimed.batch, true),
+            _ => return Err("a record without readings".to_owned()),
         };
         let piece = self.pieces.len() as u32 - 1;
         for block in &batch.blocks {
@@ -129,6 +136,7 @@ impl TurbineRows {
                         float: column.float,
                         late: block.flags.late,
                         suspect: block.flags.suspect,
+                        untimed,
                     }
                 }));
                 mark_quality(&mut rows[start..], block, c);

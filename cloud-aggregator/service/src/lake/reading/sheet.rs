@@ -1,4 +1,4 @@
-//! A file of `readings` or `late` in the making: rows come in their order and leave by the row group.
+//! A file of `readings`, `late` or `untimed` in the making: rows come in their order and leave by the row group.
 //!
 //! Invariant: no more than a row group's rows wait here; the bytes do not depend on how rows were handed over.
 
@@ -6,12 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::builder::{BooleanBuilder, Float64Builder, Int64Builder};
-use arrow_array::{ArrayRef, UInt16Array, UInt32Array, UInt64Array};
+use arrow_array::{ArrayRef, Int64Array, UInt16Array, UInt32Array, UInt64Array};
 use windlass_shared::catalogue::CatalogueHash;
-use windlass_shared::id::{ChannelId, Epoch};
+use windlass_shared::id::{BootId, ChannelId, Epoch};
 
 use super::rows::{PieceOf, Row, TurbineRows};
-use super::{LakeError, QUALITIES, SORTED_BY, Table, has_number, late_schema, quality_key, schema};
+use super::{
+    LakeError, QUALITIES, SORTED_BY, SORTED_BY_BOOT, TIME, Table, has_number, late_schema,
+    quality_key, schema, untimed_schema,
+};
 use crate::lake::file::{DataFile, FileWriter, GROUP_ROWS_MAX, names_by_key, times};
 
 /// A file in the making.
@@ -21,6 +24,7 @@ pub struct Sheet {
     bounds: (i64, i64),
     turbines: Vec<String>,
     epochs: Vec<Epoch>,
+    boots: Vec<BootId>,
     /// Index in `names` and `units`.
     channels: BTreeMap<(CatalogueHash, ChannelId), i32>,
     names: Vec<String>,
@@ -43,6 +47,7 @@ struct Rows {
     epoch: Vec<i32>,
     seq: Vec<u64>,
     index: Vec<u32>,
+    boot: Vec<i32>,
     log_time: Vec<i64>,
     log_offset: Vec<u64>,
 }
@@ -50,17 +55,18 @@ struct Rows {
 impl Sheet {
     /// Without rows.
     pub fn new(table: Table, path: String) -> Result<Self, LakeError> {
-        let schema = if table == Table::Late {
-            late_schema()
-        } else {
-            schema()
+        let (schema, sorted_by) = match table {
+            Table::Late => (late_schema(), SORTED_BY),
+            Table::Untimed => (untimed_schema(), SORTED_BY_BOOT),
+            _ => (schema(), SORTED_BY),
         };
         Ok(Self {
-            file: FileWriter::new(table, path, schema, SORTED_BY)?,
+            file: FileWriter::new(table, path, schema, sorted_by)?,
             table,
             bounds: (i64::MAX, i64::MIN),
             turbines: Vec::new(),
             epochs: Vec::new(),
+            boots: Vec::new(),
             channels: BTreeMap::new(),
             names: Vec::new(),
             units: Vec::new(),
@@ -82,7 +88,8 @@ impl Sheet {
         let turbine = self.turbines.len() as i32 - 1;
         for run in rows.chunk_by(|a, b| a.piece == b.piece) {
             let piece = of.piece(&run[0]);
-            let epoch = self.epoch(piece.epoch);
+            let epoch = key_of(&mut self.epochs, piece.epoch);
+            let boot = piece.boot.map(|b| key_of(&mut self.boots, b));
             let name = self.channel(piece, channel);
             let known = piece.catalogue.as_ref().and_then(|c| c.channel(channel));
             for row in run {
@@ -106,7 +113,8 @@ impl Sheet {
                 columns.epoch.push(epoch);
                 columns.seq.push(piece.seq.0);
                 columns.index.push(row.index);
-                let bound = if self.table == Table::Late {
+                columns.boot.extend(boot);
+                let bound = if self.table != Table::Readings {
                     columns.log_time.push(piece.log_time.0);
                     columns.log_offset.push(piece.offset);
                     piece.log_time.0
@@ -120,14 +128,6 @@ impl Sheet {
             }
         }
         Ok(())
-    }
-
-    fn epoch(&mut self, epoch: Epoch) -> i32 {
-        let known = self.epochs.iter().rposition(|e| *e == epoch);
-        known.unwrap_or_else(|| {
-            self.epochs.push(epoch);
-            self.epochs.len() - 1
-        }) as i32
     }
 
     fn channel(&mut self, piece: &PieceOf, id: ChannelId) -> i32 {
@@ -158,7 +158,7 @@ impl Sheet {
             names_by_key(&path, rows.turbine, &self.turbines)?,
             Arc::new(UInt16Array::from(rows.channel_id)),
             names_by_key(&path, rows.channel.iter().copied(), &self.names)?,
-            times(rows.time.into_iter().map(Some)),
+            times(rows.time.iter().map(|t| Some(*t))),
             Arc::new(value.finish()),
             Arc::new(raw.finish()),
             names_by_key(&path, rows.channel.iter().copied(), &self.units)?,
@@ -169,7 +169,12 @@ impl Sheet {
             Arc::new(UInt64Array::from(rows.seq)),
             Arc::new(UInt32Array::from(rows.index)),
         ];
-        if self.table == Table::Late {
+        if self.table == Table::Untimed {
+            columns[TIME] = Arc::new(Int64Array::from(rows.time));
+            let boots: Vec<String> = self.boots.iter().map(ToString::to_string).collect();
+            columns.push(names_by_key(&path, rows.boot, &boots)?);
+        }
+        if self.table != Table::Readings {
             columns.push(times(rows.log_time.into_iter().map(Some)));
             columns.push(Arc::new(UInt64Array::from(rows.log_offset)));
         }
@@ -184,4 +189,13 @@ impl Sheet {
         let turbines: BTreeSet<String> = self.turbines.into_iter().collect();
         self.file.finish(self.bounds, turbines)
     }
+}
+
+/// Where `value` stands among those seen so far: mostly it is the newest.
+fn key_of<T: PartialEq>(seen: &mut Vec<T>, value: T) -> i32 {
+    let known = seen.iter().rposition(|v| *v == value);
+    known.unwrap_or_else(|| {
+        seen.push(value);
+        seen.len() - 1
+    }) as i32
 }

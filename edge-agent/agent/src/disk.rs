@@ -1,7 +1,7 @@
 //! The outbox's own thread: SQLite blocks, the main loop must not.
 //!
 //! Invariants: requests are executed in order, one at a time; each is answered exactly once; the queues are bounded by the
-//! core's contract (one commit, one load of each kind) plus the housekeeping question. Answers are queued without limit of time:
+//! core's contract (one commit, one load of each kind, four of journals) plus the housekeeping question. Answers are queued without limit of time:
 //! the main loop always reads them first. When the thread ends without being
 //! told to, the channel to the main loop closes, and the agent stops: an outbox that nobody serves records nothing.
 
@@ -9,14 +9,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
-use windlass_edge_core::{CommitBatch, Input, LoadRequest, Loaded};
+use windlass_edge_core::{CommitBatch, Input, LoadRequest, Loaded, StoreFault, Usage};
 use windlass_shared::id::TurbineId;
 use windlass_shared::time::WallTime;
 
 use crate::outbox::Outbox;
+use crate::placed::PlacedNote;
 
-/// Requests that wait: one commit, a load of each of three kinds, one usage, and room to spare.
-const REQUESTS_MAX: usize = 8;
+/// Requests that wait: one commit, a load of each of three kinds, four pages of journals, one usage, and room to spare.
+const REQUESTS_MAX: usize = 12;
 
 /// What the thread is asked.
 #[derive(Debug)]
@@ -62,12 +63,12 @@ pub enum DiskError {
 
 impl Disk {
     /// Gives the outbox its thread.
-    pub fn start(outbox: Outbox) -> Result<Self, DiskError> {
+    pub fn start(outbox: Outbox, note: PlacedNote) -> Result<Self, DiskError> {
         let (requests, inbox) = sync_channel(REQUESTS_MAX);
         let (outlet, answers) = mpsc::channel(REQUESTS_MAX);
         let thread = std::thread::Builder::new()
             .name("outbox".to_owned())
-            .spawn(move || serve(outbox, &inbox, &outlet))
+            .spawn(move || serve(outbox, note, &inbox, &outlet))
             .map_err(DiskError::Start)?;
         Ok(Self {
             requests: Some(requests),
@@ -97,10 +98,15 @@ impl Disk {
     }
 }
 
-fn serve(mut outbox: Outbox, inbox: &Receiver<DiskRequest>, outlet: &mpsc::Sender<DiskAnswer>) {
+fn serve(
+    mut outbox: Outbox,
+    mut note: PlacedNote,
+    inbox: &Receiver<DiskRequest>,
+    outlet: &mpsc::Sender<DiskAnswer>,
+) {
     while let Ok(request) = inbox.recv() {
         let answer = match request {
-            DiskRequest::Commit(batch) => match outbox.apply(&batch) {
+            DiskRequest::Commit(batch) => match commit(&mut outbox, &mut note, &batch) {
                 Ok(usage) => Input::Committed {
                     id: batch.id,
                     usage,
@@ -135,6 +141,19 @@ fn serve(mut outbox: Outbox, inbox: &Receiver<DiskRequest>, outlet: &mpsc::Sende
             return;
         }
     }
+}
+
+fn commit(
+    outbox: &mut Outbox,
+    note: &mut PlacedNote,
+    batch: &CommitBatch,
+) -> Result<Usage, StoreFault> {
+    if !batch.placed.is_empty()
+        && let Err(error) = note.note(&batch.placed)
+    {
+        tracing::warn!(%error, "what a journal held gets its time, but an outbox restored in this boot would bring it again");
+    }
+    outbox.apply(batch)
 }
 
 fn oldest(outbox: &mut Outbox, turbines: Vec<TurbineId>) -> Vec<(TurbineId, Option<WallTime>)> {

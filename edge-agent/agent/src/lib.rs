@@ -1,6 +1,7 @@
 //! The edge agent's shell: SQLite, MQTT, sources, clocks, sockets, around the pure core `windlass_edge_core`.
 //!
-//! Code map: [`run`] is the loop that owns the core; [`disk`] runs [`outbox`] on its own thread; [`mqtt`] runs one
+//! Code map: [`run`] is the loop that owns the core; [`disk`] runs [`outbox`] on its own thread, and [`placed`] notes what a
+//! boot has placed; [`mqtt`] runs one
 //! connection at a time over [`tls`]; [`source`] holds what readings come from; [`books`] notes what [`status`],
 //! [`metrics`] and the log show; [`check`] and [`inspect`] answer the command line without an agent.
 //!
@@ -19,6 +20,7 @@ pub mod log;
 mod metrics;
 pub mod mqtt;
 pub mod outbox;
+mod placed;
 mod procfs;
 pub mod run;
 pub mod socket;

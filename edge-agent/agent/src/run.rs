@@ -27,6 +27,7 @@ use crate::disk::{Disk, DiskAnswer, DiskError, DiskRequest};
 use crate::http::{self, HttpError};
 use crate::mqtt::{Generation, LinkEvent, LinkNews, Uplink};
 use crate::outbox::{OpenReport, Outbox, OutboxError};
+use crate::placed::PlacedNote;
 use crate::socket::{self, Asked, SocketError};
 use crate::source::{FromSource, Sources};
 
@@ -116,14 +117,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         Some(boot) => boot,
         None => BootId(random()?),
     };
+    let note = PlacedNote::beside(&config.status_socket, boot);
     let (links_in, links) = mpsc::channel(LINK_EVENTS_MAX);
     let agent = Agent {
-        core: AgentCore::new(core_settings(&config, boot), seed),
+        core: AgentCore::new(core_settings(&config, boot, &note), seed),
         uplink: Uplink::new(config.gateway.clone(), config.uplink.clone(), links_in),
         sources: Sources::start(&config, clock, &recovered.positions),
         books: Books::new(&config, clock.now()),
         dead: DeadLetter::beside(&config.outbox.path),
-        disk: Disk::start(outbox)?,
+        disk: Disk::start(outbox, note)?,
         config,
         clock,
         links,
@@ -372,12 +374,13 @@ fn random<const N: usize>() -> Result<[u8; N], RunError> {
 }
 
 /// The configuration in the core's words.
-fn core_settings(config: &Config, boot: BootId) -> Settings {
+fn core_settings(config: &Config, boot: BootId, note: &PlacedNote) -> Settings {
     let second = 1_000_000_u64;
     let uplink = &config.uplink;
     Settings {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         boot,
+        placed: note.upto().clone(),
         turbines: config
             .turbines
             .iter()

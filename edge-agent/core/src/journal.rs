@@ -1,11 +1,12 @@
 //! What one turbine recorded without a clock: the boot's journal, and how much of it, and of other boots', still waits.
 //!
 //! Invariants: while anything of this boot waits, no frontier passes the wall time of the earliest of it, and without a
-//! clock none moves at all; a page that is being placed is in one place only: it is neither asked for again nor evicted.
+//! clock none moves at all; a row of this boot is given a wall time once, also where a restored copy of the store brings
+//! it back; a page that is being placed is in one place only: it is neither asked for again nor evicted.
 
 use std::collections::BTreeMap;
 
-use windlass_shared::id::{BootId, Epoch, RecordId, SeqRange, TurbineId};
+use windlass_shared::id::{BootId, Epoch, RecordId, Seq, SeqRange, TurbineId};
 use windlass_shared::record::{Gap, Untimed};
 use windlass_shared::time::{EventTime, MonoTime};
 
@@ -45,6 +46,8 @@ pub(crate) struct Journal {
     numberer: Numberer,
     turbine: TurbineId,
     boots: Vec<Epoch>,
+    /// Processes before this one placed this boot's rows up to here.
+    placed: Option<Seq>,
     records: u64,
     readings: u64,
     left: u64,
@@ -60,16 +63,22 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Continues what the store holds.
-    pub fn new(turbine: TurbineId, boot: BootId, held: &[HeldJournal]) -> Self {
+    pub fn new(
+        turbine: TurbineId,
+        boot: BootId,
+        held: &[HeldJournal],
+        placed: Option<Seq>,
+    ) -> Self {
         let own = held.iter().find(|j| j.boot == boot);
         let mut boots: Vec<_> = held.iter().map(|j| Epoch(j.boot.0)).collect();
         if own.is_none() {
             boots.push(Epoch(boot.0));
         }
         Self {
-            numberer: Numberer::journal(turbine.clone(), boot, own),
+            numberer: Numberer::journal(turbine.clone(), boot, own, placed),
             turbine,
             boots,
+            placed,
             records: held.iter().map(|j| j.rows).sum(),
             readings: held.iter().map(|j| j.readings).sum(),
             left: 0,
@@ -97,6 +106,17 @@ impl Journal {
     /// Is this this boot's?
     pub fn is_own(&self, epoch: Epoch) -> bool {
         self.numberer.position().is_some_and(|p| p.epoch == epoch)
+    }
+
+    /// Was this row of this boot given its time before, in a store that a copy has replaced since?
+    pub fn is_back(&self, row: &RecordId) -> bool {
+        self.is_own(row.epoch) && self.placed.is_some_and(|placed| row.seq <= placed)
+    }
+
+    /// The last number of this boot's rows among those that leave.
+    pub fn own_last(&self, leaving: &[Eviction]) -> Option<Seq> {
+        let own = leaving.iter().filter(|e| self.is_own(e.epoch));
+        own.map(|e| e.seqs.last).max()
     }
 
     /// The wall time of a label that counts from this boot.
@@ -166,6 +186,11 @@ impl Journal {
     /// May the next page be asked for?
     pub fn wants_page(&self) -> bool {
         self.page == Page::None && self.records > 0 && self.offset_us.is_some()
+    }
+
+    /// Has a page been asked for, and not come?
+    pub fn is_asked(&self) -> bool {
+        matches!(self.page, Page::Asked(_))
     }
 
     /// It is asked for.

@@ -77,14 +77,20 @@ impl Numberer {
 
     /// Continues a boot's journal: its rows are records whose numbers never leave the gateway. They begin at 2, because 1
     /// is an `Open`'s.
-    pub fn journal(turbine: TurbineId, boot: BootId, held: Option<&HeldJournal>) -> Self {
+    /// Those up to `placed` are never given again.
+    pub fn journal(
+        turbine: TurbineId,
+        boot: BootId,
+        held: Option<&HeldJournal>,
+        placed: Option<Seq>,
+    ) -> Self {
         let root = wire::next_head(&Head::default(), &wire::hash(&boot.0));
         Self {
             turbine,
             before: None,
             current: Some(Position {
                 epoch: Epoch(boot.0),
-                last_seq: held.map_or(Seq(1), |h| h.last_seq),
+                last_seq: held.map(|h| h.last_seq).max(placed).unwrap_or(Seq(1)),
                 ceiling: EventTime::MIN,
                 frontier: EventTime(0),
                 head: held.map_or(root, |h| h.head),

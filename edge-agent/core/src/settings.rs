@@ -1,9 +1,10 @@
 //! What an agent is told at its start. Every queue, window and retry has its limit here.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windlass_shared::catalogue::Catalogue;
-use windlass_shared::id::{BootId, ChannelId, GatewayId, TurbineId};
+use windlass_shared::id::{BootId, ChannelId, GatewayId, Seq, TurbineId};
 use windlass_shared::time::SECOND_US;
 
 use crate::input::SourceId;
@@ -17,6 +18,9 @@ pub struct Settings {
     pub agent_version: String,
     /// Which boot of the system this is: what waits for a clock can be placed in the boot that recorded it.
     pub boot: BootId,
+    /// How far each turbine's journal of this boot was placed by processes before this one: what of it is there again
+    /// was put back by a restored copy.
+    pub placed: BTreeMap<TurbineId, Seq>,
     /// The turbines that we serve.
     pub turbines: Vec<TurbineSettings>,
     /// Where readings come from.
@@ -36,6 +40,7 @@ impl Settings {
             gateway,
             agent_version: env!("CARGO_PKG_VERSION").into(),
             boot: BootId::default(),
+            placed: BTreeMap::new(),
             turbines: Vec::new(),
             sources: Vec::new(),
             recording: RecordingSettings::default(),

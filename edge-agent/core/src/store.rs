@@ -182,6 +182,9 @@ pub struct CommitBatch {
     pub rows: Vec<NewRow>,
     /// New rows of journals, per boot in the order of their numbers.
     pub waiting: Vec<NewRow>,
+    /// How far this boot's journals are placed with it, by turbine. Not for the store: it is written down before the
+    /// transaction begins, in a place that lives as long as the boot and that no copy of the store brings back.
+    pub placed: Vec<(TurbineId, Seq)>,
     /// Positions of file sources.
     pub positions: Vec<(SourceId, Vec<u8>)>,
     /// The agent stops after this one.

@@ -69,7 +69,12 @@ impl Turbine {
         let epochs = recovered.map_or(&[][..], |r| &r.epochs);
         let journals = recovered.map_or(&[][..], |r| &r.journals);
         Self {
-            journal: Journal::new(id.clone(), settings.boot, journals),
+            journal: Journal::new(
+                id.clone(),
+                settings.boot,
+                journals,
+                settings.placed.get(&id).copied(),
+            ),
             slicer: Slicer::new(own, &settings.sources, &settings.recording),
             numberer: Numberer::new(id.clone(), epochs.last()),
             known: epochs

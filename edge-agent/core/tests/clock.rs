@@ -1,10 +1,13 @@
 //! An agent whose clock is not set, is set, lost and set again: what is recorded meanwhile keeps its place in time.
+#![allow(clippy::unwrap_used)] // a test that cannot go on shall panic
 
 mod world;
 
 use std::collections::BTreeMap;
 
-use windlass_edge_core::{AgentEvent, Input, Now, RowLevel, SourceKind};
+use windlass_edge_core::{
+    AgentCore, AgentEvent, Input, LoadRequest, Now, Output, RowLevel, SourceKind,
+};
 use windlass_shared::coverage::{Coverage, Receipt, Verdict};
 use windlass_shared::id::{BootId, ChannelId};
 use windlass_shared::record::{Body, LossReason, Record};
@@ -76,7 +79,9 @@ fn times(records: &[Record]) -> (BTreeMap<ChannelId, Vec<i64>>, usize) {
             }
         }
     }
-    times.values_mut().for_each(|t| t.sort_unstable());
+    for of in times.values_mut() {
+        of.sort_unstable();
+    }
     (times, flagged)
 }
 
@@ -152,6 +157,50 @@ fn readings_without_a_clock_get_their_time_when_it_is_set() {
 }
 
 #[test]
+fn a_copy_of_the_store_from_before_the_placing_places_nothing_again() {
+    let mut w = dark(1);
+    w.start_live();
+    w.live_for(30);
+    let (copy, waited) = (w.store.clone(), w.waiting());
+    let offset = w.set_clock(BEGIN);
+    w.live_for(40);
+    let told = |w: &World| {
+        let placed = w.events.iter().filter_map(|e| match e {
+            AgentEvent::Placed {
+                readings, untimed, ..
+            } => Some((*readings, *untimed)),
+            _ => None,
+        });
+        placed.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    };
+    let (placed, none) = told(&w);
+    assert!(placed >= waited && none == 0 && w.waiting() == 0);
+
+    w.store = copy;
+    w.restart(2);
+    w.start_live();
+    w.live_for(40);
+    assert_eq!(w.waiting(), 0);
+    assert_eq!(told(&w), (placed, waited), "kept, and given no time again");
+    let records = w.numbered();
+    let times = times(&records).0;
+    assert!(times[&POWER].windows(2).all(|p| p[0] < p[1]), "each once");
+    // who has the second epoch only is not told that nothing is missing
+    let epoch = records.last().unwrap().header.id.epoch;
+    let of = |r: &&Record| r.header.id.epoch == epoch;
+    let second: Vec<_> = records.iter().filter(of).cloned().collect();
+    let coverage = receive(&second, &w);
+    let t0 = EventTime(offset + UP as i64 + 10 * SECOND_US);
+    let Verdict::WithLoss(losses) = coverage.verdict(t0, t0.plus_us(SECOND_US)) else {
+        panic!("called exact");
+    };
+    assert_eq!(losses[0].reason, Some(LossReason::Untimed));
+    let t1 = w.now.wall.0 - 20 * SECOND_US;
+    let after = coverage.verdict(EventTime(t1), EventTime(t1 + SECOND_US));
+    assert_eq!(after, Verdict::Exact);
+}
+
+#[test]
 fn what_no_clock_ever_saw_is_sent_untimed_and_its_interval_is_inexact() {
     let mut settings = settings(&["T1"], SourceKind::Live);
     settings.boot = BootId([1; 16]);
@@ -215,6 +264,33 @@ fn what_no_clock_ever_saw_is_sent_untimed_and_its_interval_is_inexact() {
         assert_eq!(losses[0].reason, Some(LossReason::Untimed));
     }
     assert_eq!(window(booted + 120 * SECOND_US), Verdict::Exact);
+}
+
+#[test]
+fn a_gateway_of_many_turbines_asks_for_few_pages_at_a_time_and_places_all() {
+    let names: Vec<String> = (1..=15).map(|n| format!("T{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut w = World::at(unset(), settings(&names, SourceKind::Live), 1);
+    w.start_live();
+    w.live_for(20);
+    let waited = w.waiting();
+    assert!(waited > 15 * 40);
+    w.set_clock(BEGIN);
+    let mut core = AgentCore::new(w.settings.clone(), [9; 32]);
+    let mut out = Vec::new();
+    core.handle(w.now, Input::Start(w.store.recovered()), &mut out);
+    core.handle(w.now, Input::Timer, &mut out);
+    let page = |o: &&Output| matches!(o, Output::Load(LoadRequest::Waiting { .. }));
+    assert_eq!(out.iter().filter(page).count(), 4);
+    w.restart(2);
+    w.start_live();
+    w.live_for(60);
+    assert_eq!(w.waiting(), 0);
+    let told = w.events.iter().map(|e| match e {
+        AgentEvent::Placed { readings, .. } => *readings,
+        _ => 0,
+    });
+    assert_eq!(told.sum::<u64>(), waited);
 }
 
 #[test]

@@ -206,6 +206,7 @@ fn a_resend_is_answered_by_the_record_or_by_a_gap() {
         }],
         levels: Vec::new(),
         waiting: Vec::new(),
+        placed: Vec::new(),
         rows: Vec::new(),
         positions: Vec::new(),
         clean_stop: false,

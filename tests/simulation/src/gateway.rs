@@ -1,6 +1,6 @@
 //! A gateway: the real agent core over a model disk, with a wall clock that may be wrong and a wind turbine's signals.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -9,7 +9,7 @@ use windlass_edge_core::{AgentCore, MemoryStore};
 use windlass_edge_core::{Now, Reading, SourceId, Value};
 use windlass_edge_core::{Settings, SourceKind, SourceSettings, TurbineSettings};
 use windlass_shared::catalogue::{Catalogue, Kind};
-use windlass_shared::id::{BootId, GatewayId, TurbineId};
+use windlass_shared::id::{BootId, GatewayId, Seq, TurbineId};
 use windlass_shared::record::Quality;
 use windlass_shared::time::{EventTime, MonoTime, SECOND_US, WallTime};
 
@@ -49,6 +49,8 @@ pub struct Gateway {
     pub unset_until: u64,
     /// What its wall clock was ahead of its monotonic one, whenever it was set, in this boot.
     pub offsets: BTreeSet<i64>,
+    /// How far each journal of this boot was placed: it lives as long as the boot, whatever becomes of the disk.
+    pub placed: BTreeMap<TurbineId, Seq>,
     /// Timer that is scheduled.
     pub timer_at: Option<u64>,
     /// For its signals.
@@ -89,6 +91,7 @@ impl Gateway {
             booted_at: 0,
             unset_until: 0,
             offsets: BTreeSet::new(),
+            placed: BTreeMap::new(),
             timer_at: None,
             rng,
             budget,
@@ -115,6 +118,7 @@ impl Gateway {
         self.booted_at = now;
         self.unset_until = now + unset_us;
         self.offsets.clear();
+        self.placed.clear();
     }
 
     /// Name of the only source.
@@ -140,6 +144,7 @@ impl Gateway {
             turbines: self.turbines.clone(),
         }];
         settings.boot = BootId([self.boots; 16]);
+        settings.placed = self.placed.clone();
         settings.disk.budget_bytes = self.budget;
         settings.disk.disk_free_min_bytes = 0;
         settings.recording.seal_every_us = 600_000_000;

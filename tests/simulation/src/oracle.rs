@@ -3,16 +3,19 @@
 //! The oracle looks at durable bytes only (rows as committed, the log, committed outputs) and knows nothing of the code
 //! under test but the wire format.
 
+mod waited;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 use windlass_cloud_core::output::{DeadLetter, LogicChange, Reason, hex};
 use windlass_cloud_core::topic::Topic;
-use windlass_edge_core::{CommitBatch, MemoryStore, RowLevel};
 use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
 use windlass_shared::record::{Batch, Body, Record};
 use windlass_shared::time::{EventTime, MINUTE_US};
 use windlass_shared::wire;
+
+pub use waited::Waited;
 
 use crate::cloud::Log;
 
@@ -92,83 +95,6 @@ pub struct Ledger {
     latest: BTreeMap<TurbineId, EventTime>,
     /// Batches with an on-time reading in a minute, by turbine and minute.
     minutes: BTreeMap<(TurbineId, EventTime), BTreeSet<RecordId>>,
-}
-
-/// What leaves a journal has its number in the same transaction: each reading of it stands in a batch at the time that one
-/// of the gateway's clocks gave it, or in an untimed record as it was; or a Gap says that it is lost.
-pub fn journal_leaves(
-    disk: &MemoryStore,
-    batch: &CommitBatch,
-    offsets: &BTreeSet<i64>,
-) -> Result<(), String> {
-    let leaves = |id: &RecordId| {
-        let of = |e: &&windlass_edge_core::Eviction| {
-            e.turbine == id.turbine && e.epoch == id.epoch && e.seqs.contains(id.seq)
-        };
-        batch.evictions.iter().any(|e| of(&e))
-    };
-    let waits = |r: &&windlass_edge_core::StoredRow| r.level == RowLevel::Waiting;
-    let rows = disk.rows().filter(waits);
-    let leaving: Vec<_> = rows.filter(|r| leaves(&r.meta.id)).collect();
-    if leaving.is_empty() {
-        return Ok(());
-    }
-    let (mut timed, mut untimed, mut declared) = (BTreeMap::new(), BTreeMap::new(), 0);
-    for row in batch.rows.iter().chain(&batch.waiting) {
-        let record = wire::decode(&row.payload).map_err(|e| e.to_string())?;
-        match &record.body {
-            Body::Batch(b) => count(b, &mut timed),
-            Body::Untimed(u) => count(&u.batch, &mut untimed),
-            Body::Gap(gap) => declared += gap.ranges.iter().filter_map(|r| r.readings).sum::<u64>(),
-            Body::Open(_) | Body::Seal(_) => {}
-        }
-    }
-    let mut missing = 0;
-    for row in leaving {
-        let record = wire::decode(&row.payload).map_err(|e| e.to_string())?;
-        let Body::Untimed(u) = &record.body else {
-            continue;
-        };
-        let mut readings = BTreeMap::new();
-        count(&u.batch, &mut readings);
-        for ((channel, raw, t), n) in readings {
-            for _ in 0..n {
-                let at = |offset: &i64| (channel, raw, t + offset);
-                let placed = offsets.iter().map(at).any(|key| take(&mut timed, &key));
-                if !placed && !take(&mut untimed, &(channel, raw, t)) {
-                    missing += 1;
-                }
-            }
-        }
-    }
-    if missing > declared {
-        return Err(format!(
-            "{missing} readings leave a journal without a number, and {declared} are declared lost"
-        ));
-    }
-    Ok(())
-}
-
-/// Channel, raw value and time of a reading.
-type Key = (u16, i64, i64);
-
-fn count(batch: &Batch, into: &mut BTreeMap<Key, u64>) {
-    for block in &batch.blocks {
-        for column in &block.columns {
-            for (row, t) in block.times.iter().enumerate() {
-                let raw = batch.raw[column.at as usize + row];
-                *into.entry((column.channel.0, raw, t.0)).or_default() += 1;
-            }
-        }
-    }
-}
-
-fn take(from: &mut BTreeMap<Key, u64>, key: &Key) -> bool {
-    let Some(n) = from.get_mut(key).filter(|n| **n > 0) else {
-        return false;
-    };
-    *n -= 1;
-    true
 }
 
 /// On-time readings of a batch that are not suspect.

@@ -21,7 +21,7 @@ use crate::cloud::{Log, Task};
 use crate::faults::{Counts, Rates};
 use crate::gateway::{Gateway, SAMPLE_US};
 use crate::heap::Heap;
-use crate::oracle::Ledger;
+use crate::oracle::{Ledger, Waited};
 use crate::sinks::Sinks;
 
 /// Partitions of the log.
@@ -96,6 +96,7 @@ pub struct World {
     zombies: Vec<Option<Task>>,
     sinks: Sinks,
     ledger: Ledger,
+    waited: Waited,
     mirrored: bool,
     log_jump_until: u64,
     trace: Sha256,
@@ -168,6 +169,7 @@ impl World {
             tasks: vec![None; n],
             zombies: vec![None; n],
             ledger: Ledger::default(),
+            waited: Waited::default(),
             log_jump_until: 0,
             trace: Sha256::new(),
             outcome: Outcome::default(),

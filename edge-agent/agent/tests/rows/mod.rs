@@ -143,6 +143,7 @@ pub fn nothing() -> CommitBatch {
         levels: Vec::new(),
         rows: Vec::new(),
         waiting: Vec::new(),
+        placed: Vec::new(),
         positions: Vec::new(),
         clean_stop: false,
     }

@@ -201,8 +201,12 @@ impl AgentCore {
             batch.waiting.extend(numbered.waiting);
             work.placed.extend(numbered.placed);
             if turbine.numberer.position().is_some() {
-                let placed = turbine.journal.take_page();
-                batch.evictions.extend(placed);
+                let page = turbine.journal.take_page();
+                let upto = turbine.journal.own_last(&page);
+                batch
+                    .placed
+                    .extend(upto.map(|seq| (turbine.id.clone(), seq)));
+                batch.evictions.extend(page);
             }
             let opened = numbered.opened.into_iter();
             work.opened
@@ -272,6 +276,7 @@ impl UnderWay {
                 levels: Vec::new(),
                 rows: Vec::new(),
                 waiting: Vec::new(),
+                placed: Vec::new(),
                 positions: Vec::new(),
                 clean_stop: false,
             },

@@ -2,8 +2,9 @@
 //!
 //! Invariant: a row leaves its journal in the transaction that brings what it holds under a number.
 
-use windlass_shared::id::TurbineId;
-use windlass_shared::record::{Body, Flags, LossReason, Untimed};
+use windlass_shared::catalogue::Class;
+use windlass_shared::id::{SeqRange, TurbineId};
+use windlass_shared::record::{Body, Flags, Gap, GapRange, LossReason, Untimed};
 use windlass_shared::time::EventTime;
 use windlass_shared::wire;
 
@@ -16,6 +17,9 @@ use crate::settings::SourceKind;
 use crate::slicer::{Origin, Slice, counts_from_boot};
 use crate::store::{RowLevel, RowMeta, StoredRow};
 use crate::turbine::Turbine;
+
+/// Pages of journals that may be asked for at a time: a store serves one request after the other, and queues few.
+const PAGES_ASKED_MAX: usize = 4;
 
 impl AgentCore {
     /// Notices that somebody set the clock, or that it is gone.
@@ -73,12 +77,15 @@ impl AgentCore {
         if !now.is_set() || !self.commits.is_idle() || self.evictions.leaves_any() {
             return;
         }
+        let asked = self.turbines.values().filter(|t| t.journal.is_asked());
+        let mut room = PAGES_ASKED_MAX.saturating_sub(asked.count());
         for (id, tallies) in &self.usage.turbines {
-            let Some(turbine) = self.turbines.get_mut(id) else {
+            let Some(turbine) = self.turbines.get_mut(id).filter(|_| room > 0) else {
                 continue;
             };
             if tallies.level(RowLevel::Waiting).rows > 0 && turbine.journal.wants_page() {
                 turbine.journal.asked();
+                room -= 1;
                 out.push(Output::Load(LoadRequest::Waiting {
                     turbine: id.clone(),
                     rows_max: self.settings.recording.place_rows_max,
@@ -109,6 +116,9 @@ impl AgentCore {
             return;
         }
         let (mut readings, mut untimed, mut read) = (0, 0, Vec::new());
+        let metas = rows.iter().map(|row| &row.meta);
+        let back: Vec<_> = metas.filter(|m| turbine.journal.is_back(&m.id)).collect();
+        turbine.gaps.extend(in_doubt(&back));
         for row in rows {
             let n = row.meta.readings;
             match turbine.place(now, row, suspect_ahead_us) {
@@ -153,13 +163,35 @@ enum Placed {
     Unreadable,
 }
 
+/// What says of rows that a copy of the store brought back that their windows may be short of them: whether the cloud has
+/// what they became, nobody here knows.
+fn in_doubt(rows: &[&RowMeta]) -> Option<Gap> {
+    let seqs = || rows.iter().map(|r| r.id.seq);
+    let bounds = || rows.iter().filter_map(|r| r.bounds);
+    Some(Gap {
+        epoch: rows.first()?.id.epoch,
+        class: Class::Compliance,
+        reason: LossReason::Untimed,
+        ranges: vec![GapRange {
+            seqs: SeqRange::new(seqs().min()?.0, seqs().max()?.0)?,
+            readings: Some(0),
+            bounds: bounds().map(|b| b.0).min().zip(bounds().map(|b| b.1).max()),
+            end: None,
+            heads: None,
+        }],
+    })
+}
+
 impl Turbine {
     fn place(&mut self, now: Now, row: &StoredRow, suspect_ahead_us: i64) -> Placed {
         let Ok(record) = wire::decode(&row.payload) else {
             return Placed::Unreadable;
         };
         match (record.body, self.journal.offset_us) {
-            (Body::Untimed(untimed), Some(offset)) if self.journal.is_own(row.meta.id.epoch) => {
+            (Body::Untimed(untimed), Some(offset))
+                if self.journal.is_own(row.meta.id.epoch)
+                    && !self.journal.is_back(&row.meta.id) =>
+            {
                 let slice = self.at_wall_time(now, &untimed, offset, suspect_ahead_us);
                 self.staged.push(slice);
                 Placed::Wall

@@ -212,6 +212,8 @@ impl World {
         match output {
             Output::Commit(batch) => {
                 self.commits += 1;
+                // written down before, and kept whatever becomes of the store
+                self.settings.placed.extend(batch.placed.iter().cloned());
                 let full = self.disk_full_for > 0 && batch.evictions.is_empty();
                 let result = if self.no_room {
                     Err(windlass_edge_core::StoreFault::DiskFull)

@@ -63,6 +63,14 @@ pub const BUGS: &[Bug] = &[
         ],
     },
     Bug {
+        name: "a restored outbox gives its journal a time again",
+        changes: &[(
+            "edge-agent/core/src/journal.rs",
+            "self.is_own(row.epoch) && self.placed.is_some_and(|placed| row.seq <= placed)",
+            "self.is_own(row.epoch) && self.placed.is_some_and(|placed| row.seq > placed && row.seq < placed)",
+        )],
+    },
+    Bug {
         name: "the frontier goes back",
         changes: &[(
             "edge-agent/core/src/numberer.rs",

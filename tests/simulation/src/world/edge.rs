@@ -13,7 +13,6 @@ use windlass_shared::wire::{self, Downlink};
 use super::{Check, Event, World};
 use crate::faults::Fault;
 use crate::gateway::{Gateway, SAMPLE_US};
-use crate::oracle;
 
 impl World {
     pub(super) fn start(&mut self, g: usize) -> Check {
@@ -113,12 +112,17 @@ impl World {
         if !self.alive(g, life) {
             return Ok(());
         }
+        let noted = &mut self.gateways[g].placed;
+        for (turbine, seq) in &batch.placed {
+            let upto = noted.entry(turbine.clone()).or_insert(*seq);
+            *upto = (*upto).max(*seq);
+        }
         let full = self.rates.strikes(Fault::CommitFailed, 0.002);
         let applied = if full {
             Err(StoreFault::DiskFull)
         } else {
             let gateway = &mut self.gateways[g];
-            oracle::journal_leaves(&gateway.disk, batch, &gateway.offsets)?;
+            (self.waited).leaves(&gateway.disk, batch, &gateway.offsets)?;
             gateway.disk.apply(batch)
         };
         let usage = match applied {
@@ -137,6 +141,7 @@ impl World {
             self.ledger.committed(&row.meta.id, &row.payload)?;
             self.trace.update(&row.payload);
         }
+        self.waited.committed(batch)?;
         for row in &batch.waiting {
             self.trace.update(&row.payload);
         }

@@ -1,6 +1,6 @@
 //! The ledger: every reading that a gateway committed is found once, or its loss is on record.
 //!
-//! Invariants: `accepted = counted + suspect + rejected + evicted + missing`; no counter of the product is believed. What
+//! Invariants: `accepted = counted + suspect + untimed + rejected + evicted + damaged + missing`; no counter of the product is believed. What
 //! counts is the identity (turbine, epoch, seq, index), and nothing about a reading may change on its way.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use windlass_shared::id::{Epoch, RecordId, Seq, TurbineId};
-use windlass_shared::record::{Body, LossReason};
+use windlass_shared::record::{Body, LossReason, Untimed};
 use windlass_shared::time::{EventTime, SECOND_US};
 use windlass_shared::wire;
 
@@ -52,6 +52,8 @@ pub struct Balance {
     pub rejected_readings: u64,
     /// Readings ahead of the gateway's clock: in the lake, in no window.
     pub suspect_readings: u64,
+    /// Readings of boots that never saw a clock: in the lake's table `untimed` once, in no window.
+    pub untimed_readings: u64,
     /// Readings that are nowhere.
     pub missing_readings: u64,
     /// Readings found more than once, or counted more than once in a window.
@@ -106,6 +108,9 @@ impl Balance {
 #[derive(Default)]
 struct Found {
     readings: BTreeMap<RecordId, Vec<Reading>>,
+    untimed: BTreeMap<RecordId, Vec<Reading>>,
+    /// Of which boots the untimed ones are.
+    boots: BTreeMap<RecordId, BTreeSet<String>>,
     late: BTreeMap<RecordId, Vec<u32>>,
     refused: BTreeSet<RecordId>,
     gaps: Vec<(TurbineId, windlass_shared::record::Gap)>,
@@ -131,6 +136,10 @@ pub fn balance(witness: &mut Witness, lake_root: &Path, settle_wait_us: i64) -> 
     for (id, committed) in &witness.records {
         balance.accepted_records += 1;
         balance.accepted_readings += committed.readings.len() as u64;
+        if let Some(Body::Untimed(untimed)) = &committed.mark {
+            compare_untimed(&mut balance, &mut found, (id, untimed), &committed.readings);
+            continue;
+        }
         let there = found.readings.remove(id).unwrap_or_default();
         let late_rows = found.late.remove(id).unwrap_or_default();
         if there.is_empty() && !committed.readings.is_empty() {
@@ -141,7 +150,7 @@ pub fn balance(witness: &mut Witness, lake_root: &Path, settle_wait_us: i64) -> 
         compare_late(&mut balance, id, &committed.readings, late_rows);
         counted.insert(id.clone(), committed.readings.as_slice());
     }
-    for (id, rows) in &found.readings {
+    for (id, rows) in found.readings.iter().chain(&found.untimed) {
         balance.foreign_readings += rows.len() as u64;
         balance.example(|| format!("{id}: in the lake, and no gateway committed it"));
     }
@@ -178,6 +187,28 @@ fn declared(found: &Found, reason: LossReason, id: &RecordId) -> bool {
             && gap.reason == reason
             && gap.ranges.iter().any(|r| r.seqs.contains(id.seq))
     })
+}
+
+/// Readings without a time stand in their own table, and count nowhere.
+fn compare_untimed(
+    balance: &mut Balance,
+    found: &mut Found,
+    (id, untimed): (&RecordId, &Untimed),
+    expected: &[Reading],
+) {
+    let there = found.untimed.remove(id).unwrap_or_default();
+    if there.is_empty() && !expected.is_empty() {
+        return absent(balance, found, id, expected.len() as u64);
+    }
+    let boot = BTreeSet::from([untimed.boot.to_string()]);
+    let boots = found.boots.remove(id).unwrap_or_default();
+    if boots != boot {
+        balance.example(|| format!("{id}: of boot {boot:?}, in the lake of {boots:?}"));
+    }
+    let before = balance.counted_readings;
+    compare(balance, id, expected, there);
+    balance.untimed_readings += balance.counted_readings - before;
+    balance.counted_readings = before;
 }
 
 fn compare(balance: &mut Balance, id: &RecordId, expected: &[Reading], mut there: Vec<Reading>) {
@@ -248,8 +279,13 @@ fn unseen(balance: &mut Balance, witness: &Witness, found: &Found) {
             let known = witness.records.contains_key(&id)
                 || witness.perhaps.contains_key(&id)
                 || found.times_logged.contains_key(&id)
-                || declared(found, LossReason::Evicted, &id)
-                || declared(found, LossReason::Corrupt, &id);
+                || [
+                    LossReason::Evicted,
+                    LossReason::Corrupt,
+                    LossReason::Untimed,
+                ]
+                .into_iter()
+                .any(|reason| declared(found, reason, &id));
             if !known {
                 balance.missing_readings += 1;
                 balance.example(|| format!("{id}: a seq that is nowhere"));
@@ -263,20 +299,16 @@ fn found(lake: &Lake, witness: &Witness) -> Result<Found> {
     let mut names = Names::default();
     lake.each("readings", |row| {
         let id = names.identity(row)?;
-        let float = row.float("value")?;
-        let raw = row.int("raw")?;
-        let name = row.need("quality")?;
-        let reading = Reading {
-            index: row.need_int("index")? as u32,
-            channel: row.need_int("channel_id")? as u16,
-            time: row.need_int("time")?,
-            value: raw.or(float.map(|f| f.to_bits() as i64)),
-            float: raw.is_none() && float.is_some(),
-            quality: reading::quality(name).with_context(|| format!("quality {name}"))?,
-            late: row.flag("late")?,
-            suspect: row.flag("suspect")?,
-        };
+        let reading = reading_of(row, "time")?;
         found.readings.entry(id).or_default().push(reading);
+        Ok(())
+    })?;
+    lake.each("untimed", |row| {
+        let id = names.identity(row)?;
+        let boot = row.need("boot")?.to_owned();
+        found.boots.entry(id.clone()).or_default().insert(boot);
+        let reading = reading_of(row, "since_boot_us")?;
+        found.untimed.entry(id).or_default().push(reading);
         Ok(())
     })?;
     lake.each("late", |row| {
@@ -288,7 +320,7 @@ fn found(lake: &Lake, witness: &Witness) -> Result<Found> {
     lake.each("batches", |row| {
         found.log_time = found.log_time.max(row.need_int("log_time")?);
         let kind = row.need("kind")?;
-        if !matches!(kind, "batch" | "open" | "gap" | "seal") {
+        if !matches!(kind, "batch" | "open" | "gap" | "seal" | "untimed") {
             return Ok(());
         }
         let bytes = row.bytes("bytes")?.context("a record without bytes")?;
@@ -313,6 +345,23 @@ fn found(lake: &Lake, witness: &Witness) -> Result<Found> {
         Ok(())
     })?;
     Ok(found)
+}
+
+/// A row of `readings` or of `untimed`, with the name of its column of times.
+fn reading_of(row: &lake::Row<'_>, time: &str) -> Result<Reading> {
+    let float = row.float("value")?;
+    let raw = row.int("raw")?;
+    let name = row.need("quality")?;
+    Ok(Reading {
+        index: row.need_int("index")? as u32,
+        channel: row.need_int("channel_id")? as u16,
+        time: row.need_int(time)?,
+        value: raw.or(float.map(|f| f.to_bits() as i64)),
+        float: raw.is_none() && float.is_some(),
+        quality: reading::quality(name).with_context(|| format!("quality {name}"))?,
+        late: row.flag("late")?,
+        suspect: row.flag("suspect")?,
+    })
 }
 
 /// Identities as the rows spell them, parsed once.

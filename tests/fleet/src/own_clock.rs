@@ -1,7 +1,7 @@
 //! A wall clock of its own for one process: a preloaded library (Debian's libfaketime) adds to the machine's clock what a
 //! file says, and the file may change while the process runs.
 //!
-//! Invariants: only the wall clock differs, monotonic time and the times of files are the machine's; the clock runs on at
+//! Invariants: only the wall clock differs, monotonic time and the times of files are left as they are; the clock runs on at
 //! the machine's pace after it was set; a change is there for the next look at the clock (the file is read at each).
 
 use std::path::{Path, PathBuf};

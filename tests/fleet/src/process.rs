@@ -58,6 +58,29 @@ impl Program {
         self.within(&mount)
     }
 
+    /// The same on a machine that booted when ours had been up for as many seconds as `file` says at the start: in a time
+    /// namespace of its own.
+    #[must_use]
+    pub fn with_boot(self, file: &Path) -> Self {
+        let user = if rustix::process::geteuid().is_root() {
+            ""
+        } else {
+            "--map-root-user "
+        };
+        let script = format!(
+            "exec unshare {user}--time --boottime \"-$(cat '{}')\" setpriv --pdeathsig KILL -- \"$@\"",
+            file.display()
+        );
+        let mut args = vec!["-c".to_owned(), script, "sh".to_owned()];
+        args.push(self.path.to_string_lossy().into_owned());
+        args.extend(self.args);
+        Self {
+            path: "/bin/sh".into(),
+            args,
+            ..self
+        }
+    }
+
     /// The same, in a mount namespace of its own, after `mount`.
     fn within(self, mount: &str) -> Self {
         let mut args = vec!["--mount".to_owned()];

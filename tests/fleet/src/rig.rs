@@ -53,6 +53,8 @@ pub struct Rig {
     pub mosquitto: Option<Mosquitto>,
     /// What was seen committed so far.
     pub witness: Witness,
+    /// Readings that had no number at the last look: their gateways' clocks are not set.
+    pub without_number: u64,
     cloud: Program,
     cloud_process: Option<Process>,
     broker_port: u16,
@@ -108,6 +110,7 @@ impl Rig {
             links: BTreeMap::new(),
             mosquitto,
             witness: Witness::default(),
+            without_number: 0,
             cloud: Program {
                 name: "windlass-cloud".into(),
                 path: built("windlass-cloud")?,
@@ -144,11 +147,17 @@ impl Rig {
             identity,
         };
         let config = spec::write_edge(&dir, &spec, &uplink)?;
+        let env = if spec.own_clock {
+            let path = dir.join(gateway::BOOT_ID).display().to_string();
+            vec![("WINDLASS_BOOT_ID_FILE".to_owned(), path)]
+        } else {
+            Vec::new()
+        };
         let agent = Program {
             name: spec.id.clone(),
             path: built("windlass-edge")?,
             args: run_args(&config),
-            env: Vec::new(),
+            env,
             log: dir.join("edge.log"),
         };
         let own_clock = if spec.own_clock {
@@ -157,22 +166,25 @@ impl Rig {
             None
         };
         let agent = match &own_clock {
-            Some(own) => own.of(agent)?,
+            Some(own) => own.of(agent)?.with_boot(&dir.join(gateway::BOOTED_AT)),
             None => agent,
         };
         let program = match spec.disk_bytes {
             Some(bytes) => agent.with_disk(&dir.join(spec::OUTBOX_DIR), bytes),
             None => agent,
         };
-        self.gateways.push(Gateway {
+        let mut gateway = Gateway {
             spec,
             dir,
             uplink,
             program,
             own_clock,
+            boots: 0,
             process: None,
             watcher: None,
-        });
+        };
+        gateway.boot()?;
+        self.gateways.push(gateway);
         Ok(())
     }
 
@@ -380,21 +392,25 @@ impl Rig {
     /// Looks into all outboxes: what is committed is seen, what no acknowledgement has come for is given.
     pub fn look(&mut self) -> Result<Vec<RecordId>> {
         let mut waiting = Vec::new();
+        self.without_number = 0;
         for gateway in &self.gateways {
             if let Some(watcher) = &gateway.watcher {
                 self.witness.take_rows(watcher.take(), &gateway.outbox())?;
             }
-            waiting.extend(self.witness.look(&gateway.place())?.unacknowledged);
+            let look = self.witness.look(&gateway.place())?;
+            waiting.extend(look.unacknowledged);
+            self.without_number += look.without_number;
         }
         Ok(waiting)
     }
 
-    /// Waits until nothing in any outbox waits for an acknowledgement.
+    /// Waits until nothing in any outbox waits for its number or for an acknowledgement.
     pub fn drained(&mut self, bound: Duration) -> Result<()> {
         let what = "every outbox is acknowledged";
         let done = clock::until(what, bound, || {
             self.check()?;
-            Ok(self.look()?.is_empty().then_some(()))
+            let acknowledged = self.look()?.is_empty();
+            Ok((acknowledged && self.without_number == 0).then_some(()))
         });
         done.with_context(|| self.waiting())
     }
@@ -419,9 +435,10 @@ impl Rig {
             .map(|g| format!("--- {}\n{}", g.spec.id, g.log_tail()))
             .collect();
         format!(
-            "{} records wait, the first ones: {:?}\n{}\n--- windlass-cloud\n{}",
+            "{} records wait, the first ones: {:?}; {} readings have no number\n{}\n--- windlass-cloud\n{}",
             waiting.len(),
             &waiting[..waiting.len().min(5)],
+            self.without_number,
             logs.join("\n"),
             self.cloud_log_tail()
         )

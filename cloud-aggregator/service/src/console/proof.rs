@@ -112,7 +112,8 @@ pub struct Missing {
     first: Option<u64>,
     #[schema(required)]
     last: Option<u64>,
-    /// `evicted`, `corrupt`, `never_held`, `refused`, or `unknown`: it may still come, or nobody said why.
+    /// `evicted`, `corrupt`, `never_held`, `refused`, `untimed` (recorded without a clock), or `unknown`: it may still
+    /// come, or nobody said why.
     why: &'static str,
 }
 

@@ -20,6 +20,8 @@ use crate::clock;
 /// How long the writer may hold a lock that a reader needs.
 const BUSY_BOUND: Duration = Duration::from_secs(10);
 
+/// The level of a row that has no number yet: it waits for the gateway's clock.
+const WAITING: i64 = 9;
 /// The level of a row that no acknowledgement has come for.
 const UNACKNOWLEDGED: i64 = 10;
 
@@ -45,6 +47,8 @@ pub type Row = (i64, Vec<u8>);
 pub struct Look {
     /// Records on the disk.
     pub records: usize,
+    /// Readings in rows that wait for the gateway's clock, without a number.
+    pub without_number: u64,
     /// Those that no acknowledgement has come for: in flight or waiting.
     pub unacknowledged: Vec<RecordId>,
 }
@@ -54,7 +58,7 @@ pub struct Look {
 pub struct Committed {
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// Its readings, by index; none unless it is a batch.
+    /// Its readings, by index; none unless it is a batch, or untimed.
     pub readings: Vec<Reading>,
     /// Its body, unless it is a batch.
     pub mark: Option<Body>,
@@ -114,6 +118,14 @@ impl Witness {
     pub fn take_rows(&mut self, rows: Vec<Row>, path: &Path) -> Result<Look> {
         let mut look = Look::default();
         for (level, payload) in rows {
+            if level == WAITING {
+                let record = wire::decode(&payload)
+                    .with_context(|| format!("{}: a row that is no record", path.display()))?;
+                if let Body::Untimed(untimed) = record.body {
+                    look.without_number += untimed.batch.raw.len() as u64;
+                }
+                continue;
+            }
             look.records += 1;
             let hash = wire::hash(&payload);
             let id = if let Some(id) = self.seen.get(&hash) {
@@ -144,6 +156,7 @@ impl Witness {
         }
         let (readings, mark) = match record.body {
             Body::Batch(batch) => (Reading::of(&batch), None),
+            Body::Untimed(untimed) => (Reading::of(&untimed.batch), Some(Body::Untimed(untimed))),
             other => (Vec::new(), Some(other)),
         };
         let key = (id.turbine.clone(), id.epoch);
@@ -177,16 +190,16 @@ impl Witness {
     }
 }
 
-/// Acknowledgement level and bytes of every row that has its number.
+/// Acknowledgement level and bytes of every row, those included that have no number yet.
 pub fn rows(path: &Path) -> Result<Vec<Row>> {
     reading(path, |connection| {
-        let mut query = connection.prepare("SELECT level, bytes FROM record WHERE level >= 10")?;
+        let mut query = connection.prepare("SELECT level, bytes FROM record")?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.collect()
     })
 }
 
-/// Rows behind row id `last`, and the greatest row id; one attempt.
+/// Numbered rows behind row id `last`, and the greatest row id; one attempt.
 pub fn rows_after(path: &Path, last: i64) -> Result<(Vec<Row>, i64)> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

@@ -4,11 +4,18 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
+
 use crate::ledger::outbox::Place;
 use crate::ledger::watcher::Watcher;
 use crate::own_clock::OwnClock;
 use crate::process::{Process, Program};
 use crate::spec::{self, Endpoint};
+
+/// Which boot its machine is in, for a gateway with a clock of its own.
+pub(super) const BOOT_ID: &str = "boot_id";
+/// How long our machine had been up when that boot began, seconds.
+pub(super) const BOOTED_AT: &str = "booted_at";
 
 /// A gateway of the rig.
 pub struct Gateway {
@@ -18,6 +25,7 @@ pub struct Gateway {
     pub(super) uplink: Endpoint,
     pub(super) program: Program,
     pub(super) own_clock: Option<OwnClock>,
+    pub(super) boots: u32,
     pub(super) process: Option<Process>,
     pub(super) watcher: Option<Watcher>,
 }
@@ -49,6 +57,19 @@ impl Gateway {
     /// Its configuration file.
     pub fn config(&self) -> PathBuf {
         self.dir.join("windlass-edge.toml")
+    }
+    /// Its machine boots: the next process is one of another boot. Gives the boot's id; only a gateway with a clock of its
+    /// own knows it.
+    pub fn boot(&mut self) -> Result<String> {
+        self.boots += 1;
+        let id = format!("{:032x}", self.boots);
+        let up = std::fs::read_to_string("/proc/uptime").context("/proc/uptime")?;
+        let (seconds, _) = up.split_once('.').context("an uptime without a point")?;
+        for (file, text) in [(BOOT_ID, id.as_str()), (BOOTED_AT, seconds)] {
+            let path = self.dir.join(file);
+            std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+        }
+        Ok(id)
     }
     /// Its process id, if it runs.
     pub fn process_id(&self) -> Option<u32> {

@@ -77,13 +77,14 @@ impl Report {
                 self.untaken_samples
             ),
             format!(
-                "{} readings accepted: {} counted, {} late, {} evicted on record, {} rejected, {} suspect, {} missing, {} doubled",
+                "{} readings accepted: {} counted, {} late, {} evicted on record, {} rejected, {} suspect, {} untimed, {} missing, {} doubled",
                 b.accepted_readings,
                 b.counted_readings,
                 b.late_readings,
                 b.evicted_readings,
                 b.rejected_readings,
                 b.suspect_readings,
+                b.untimed_readings,
                 b.missing_readings,
                 b.double_counted_readings
             ),

@@ -143,6 +143,7 @@ impl<'a> Stage<'a> {
             }
             Step::Clock1970(gateway) => {
                 self.kill(gateway, disturbance)?;
+                self.rig.gateways[gateway].boot()?;
                 self.rig.clock(gateway)?.set(WallTime(0))?;
                 self.rig.start_gateway(gateway)?;
             }

@@ -12,3 +12,4 @@ mod mosquitto_rights;
 mod own_clock;
 mod scenario;
 mod strangers;
+mod without_clock;

@@ -16,7 +16,7 @@ fn page(outbox: &mut Outbox) -> Vec<StoredRow> {
         rows_max: 10_000,
         bytes_max: 1 << 30,
     };
-    let Loaded::Waiting { rows, .. } = outbox.load(&request).unwrap() else {
+    let Loaded::Waiting { rows, .. } = outbox.load(&request).expect("a page") else {
         panic!("another answer than was asked for")
     };
     rows

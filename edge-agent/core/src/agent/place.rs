@@ -116,10 +116,9 @@ impl AgentCore {
             return;
         }
         let (mut readings, mut untimed, mut read) = (0, 0, Vec::new());
-        let back = rows.iter().map(|row| &row.meta);
-        turbine
-            .gaps
-            .extend(in_doubt(back.filter(|m| turbine.journal.is_back(&m.id))));
+        let metas = rows.iter().map(|row| &row.meta);
+        let back: Vec<_> = metas.filter(|m| turbine.journal.is_back(&m.id)).collect();
+        turbine.gaps.extend(in_doubt(&back));
         for row in rows {
             let n = row.meta.readings;
             match turbine.place(now, row, suspect_ahead_us) {
@@ -166,11 +165,11 @@ enum Placed {
 
 /// What says of rows that a copy of the store brought back that their windows may be short of them: whether the cloud has
 /// what they became, nobody here knows.
-fn in_doubt<'a>(rows: impl Iterator<Item = &'a RowMeta> + Clone) -> Option<Gap> {
-    let seqs = || rows.clone().map(|r| r.id.seq);
-    let bounds = || rows.clone().filter_map(|r| r.bounds);
+fn in_doubt(rows: &[&RowMeta]) -> Option<Gap> {
+    let seqs = || rows.iter().map(|r| r.id.seq);
+    let bounds = || rows.iter().filter_map(|r| r.bounds);
     Some(Gap {
-        epoch: rows.clone().next()?.id.epoch,
+        epoch: rows.first()?.id.epoch,
         class: Class::Compliance,
         reason: LossReason::Untimed,
         ranges: vec![GapRange {

@@ -221,15 +221,12 @@ impl<'a> Stage<'a> {
         }
         let waiting = self.rig.look()?.len() as u64;
         self.done[disturbance].records_in_flight += waiting;
-        let name = match &mut self.rig.mosquitto {
-            Some(mosquitto) => {
-                mosquitto.restart()?;
-                "mosquitto"
-            }
-            None => {
-                self.rig.start_cloud()?;
-                "windlass-cloud"
-            }
+        let name = if let Some(mosquitto) = &mut self.rig.mosquitto {
+            mosquitto.restart()?;
+            "mosquitto"
+        } else {
+            self.rig.start_cloud()?;
+            "windlass-cloud"
         };
         self.done[disturbance].killed.push(name.to_owned());
         Ok(())

@@ -62,13 +62,11 @@ struct Names(BTreeSet<Arc<[String]>>);
 impl Names {
     /// The copy that is held.
     fn one(&mut self, list: Arc<[String]>) -> Arc<[String]> {
-        match self.0.get(&list) {
-            Some(held) => Arc::clone(held),
-            None => {
-                self.0.insert(Arc::clone(&list));
-                list
-            }
+        if let Some(held) = self.0.get(&list) {
+            return Arc::clone(held);
         }
+        self.0.insert(Arc::clone(&list));
+        list
     }
     /// Lets go of those that nothing refers to any more.
     fn forget(&mut self) {

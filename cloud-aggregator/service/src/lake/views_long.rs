@@ -84,7 +84,7 @@ impl Markers {
 
 /// The file of a table in cut `n`, if there is one: some hold old readings, some do not say what they tell of.
 fn file(n: u64, table: Table) -> Option<FileEntry> {
-    let here = n % (table as u64 + 2) == 0;
+    let here = n.is_multiple_of(table as u64 + 2);
     let at = match n % 29 {
         // a clock that began anew
         7 => 0,
@@ -104,7 +104,7 @@ fn file(n: u64, table: Table) -> Option<FileEntry> {
         time_max: at + CUT_US,
         events: match (table, n) {
             (Table::Batches, 3) => None,
-            (Table::Batches, n) if n % 11 == 0 => Some(Events::Nothing),
+            (Table::Batches, n) if n.is_multiple_of(11) => Some(Events::Nothing),
             (Table::Batches, _) => Some(Events::Within(at - CUT_US, at)),
             _ => None,
         },

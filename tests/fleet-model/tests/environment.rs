@@ -270,8 +270,8 @@ fn changes_of_state_are_noted_beside_the_rows() {
     for period in [Period::Second, Period::TenMinutes] {
         let mut expected = Vec::new();
         let mut turbine = fleet(&scenario, period.pace()).turbine(0);
-        let step = if period == Period::Second { 1 } else { 10 };
-        for second in (0..7_200).step_by(step) {
+        let each_s = if period == Period::Second { 1 } else { 10 };
+        for second in (0..7_200).step_by(each_s) {
             turbine.skip_to(BEGINS.plus_us(second * SECOND_US));
             let of = |s| turbine.truth(s) as u16;
             let state = (of(S::IecState), of(S::OperatingState), of(S::AlarmCode));

@@ -207,8 +207,8 @@ fn queries_beyond_those_that_may_wait_are_refused_over_a_socket_and_all_else_is_
         "/alarms",
         "/pipeline",
     ] {
-        let (head, _) = world.get(&format!("/api/v1{path}"));
-        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        let (answer, _) = world.get(&format!("/api/v1{path}"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{path}: {answer}");
     }
     open.send_replace(true);
     for (n, one) in held.into_iter().enumerate() {

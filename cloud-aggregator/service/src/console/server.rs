@@ -142,10 +142,10 @@ async fn connection(
     mut stop: Stop,
 ) {
     let socket = SockRef::from(&stream);
-    let set = socket
+    let ready = socket
         .set_tcp_user_timeout(Some(limits.unread))
         .and_then(|()| socket.set_tcp_nodelay(true));
-    if let Err(error) = set {
+    if let Err(error) = ready {
         tracing::debug!(%error, "a connection went away at once");
         return;
     }

@@ -88,7 +88,7 @@ struct Farm {
 pub struct Readings {
     limits: Limits,
     farms: BTreeMap<String, Farm>,
-    readings: u64,
+    total: u64,
     full: bool,
 }
 
@@ -140,9 +140,9 @@ impl Readings {
         }
         let held = farm.turbines.entry(from.turbine.clone()).or_default();
         held.readings += batch.raw.len() as u64;
-        self.readings += batch.raw.len() as u64;
+        self.total += batch.raw.len() as u64;
         self.full = self.full
-            || self.readings >= self.limits.readings
+            || self.total >= self.limits.readings
             || held.readings >= self.limits.turbine
             || farm.waiting >= self.limits.waiting;
         held.pieces.push(Piece {
@@ -160,7 +160,7 @@ impl Readings {
     /// nor values, but all the rest.
     pub fn files(&mut self, fleet: &Fleet, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
         let farms = std::mem::take(&mut self.farms);
-        (self.readings, self.full) = (0, false);
+        (self.total, self.full) = (0, false);
         let (mut files, mut late, mut untimed) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = TurbineRows::default();
         for (name, farm) in farms {
@@ -251,7 +251,7 @@ impl Sheets<'_> {
                 self.sheet(Table::Readings, slot)?
                     .add(turbine, channel, rows, run)?;
             }
-            for row in of_channel.iter().filter(|r| r.late) {
+            for row in of_channel.iter().filter(|r| r.flags.late) {
                 let slot = Slot::of(rows.piece(row).log_time.0);
                 let row = std::slice::from_ref(row);
                 self.sheet(Table::Late, slot)?
@@ -383,6 +383,8 @@ fn late_schema() -> Schema {
 mod tests {
     use super::super::fixture::{Edge, T0, catalogue, fleet};
     use super::*;
+    use parquet::file::metadata::RowGroupMetaData;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
     use windlass_shared::time::{EventTime, SECOND_US};
     use windlass_shared::wire;
 
@@ -485,10 +487,9 @@ mod tests {
             (entry.time_min, entry.time_max),
             (start.0 - 50 * SECOND_US, start.0 - 1_000)
         );
-        use parquet::file::reader::{FileReader, SerializedFileReader};
         let file = SerializedFileReader::new(files[0].bytes.clone()).unwrap();
         let groups = file.metadata().row_groups();
-        let rows: Vec<i64> = groups.iter().map(|g| g.num_rows()).collect();
+        let rows: Vec<i64> = groups.iter().map(RowGroupMetaData::num_rows).collect();
         assert_eq!(
             rows,
             [GROUP_ROWS_MAX as i64, 150_000 - GROUP_ROWS_MAX as i64]

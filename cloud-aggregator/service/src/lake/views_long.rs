@@ -68,7 +68,7 @@ impl Markers {
             cut: intent,
             entries: last - first + 1,
             log_time: n as i64 * CUT_US,
-            files: TABLES.into_iter().flat_map(|t| file(n, t)).collect(),
+            files: TABLES.into_iter().filter_map(|t| file(n, t)).collect(),
             state: ObjectEntry {
                 path: self.series.state_path(first, last),
                 bytes: 1,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use windlass_cloud_core::fleet::Fleet;
 use windlass_shared::catalogue::{Catalogue, CatalogueHash};
 use windlass_shared::id::{BootId, ChannelId, Epoch, Seq};
-use windlass_shared::record::{Block, Body, Quality};
+use windlass_shared::record::{Block, Body, Flags, Quality};
 use windlass_shared::time::LogTime;
 use windlass_shared::wire;
 
@@ -29,10 +29,8 @@ pub struct Row {
     pub quality: Quality,
     /// `raw` holds the bits of a float.
     pub float: bool,
-    /// Marked late by the gateway.
-    pub late: bool,
-    /// Ahead of the gateway's clock.
-    pub suspect: bool,
+    /// The gateway's marks.
+    pub flags: Flags,
     /// `time` counts from the start of its record's boot.
     pub untimed: bool,
 }
@@ -134,8 +132,7 @@ impl TurbineRows {
                         piece,
                         quality: Quality::Good,
                         float: column.float,
-                        late: block.flags.late,
-                        suspect: block.flags.suspect,
+                        flags: block.flags,
                         untimed,
                     }
                 }));

@@ -108,18 +108,18 @@ impl Sheet {
                 let register = (number && !row.float).then_some(row.raw);
                 columns.raw.append_option(register);
                 columns.quality.push(quality_key(row.quality));
-                columns.late.append_value(row.late);
-                columns.suspect.append_value(row.suspect);
+                columns.late.append_value(row.flags.late);
+                columns.suspect.append_value(row.flags.suspect);
                 columns.epoch.push(epoch);
                 columns.seq.push(piece.seq.0);
                 columns.index.push(row.index);
                 columns.boot.extend(boot);
-                let bound = if self.table != Table::Readings {
+                let bound = if self.table == Table::Readings {
+                    row.time
+                } else {
                     columns.log_time.push(piece.log_time.0);
                     columns.log_offset.push(piece.offset);
                     piece.log_time.0
-                } else {
-                    row.time
                 };
                 self.bounds = (self.bounds.0.min(bound), self.bounds.1.max(bound));
             }

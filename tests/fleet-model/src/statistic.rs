@@ -214,9 +214,10 @@ mod tests {
     use super::*;
 
     fn channel(keys: &str) -> Channel {
+        let unit = if keys.contains("angle") { "deg" } else { "u" };
         let text = format!(
             "name = \"x\"\nversion = 1\ndefaults = {{ period = \"10min\", class = \"condition\", rate_group = \"slow\" }}\n\
-             channels = [{{ id = 1, name = \"c\", unit = \"u\", {keys} }}]"
+             channels = [{{ id = 1, name = \"c\", unit = \"{unit}\", {keys} }}]"
         );
         catalogue::parse("x.toml", &text).unwrap().channels[0].clone()
     }

@@ -34,7 +34,7 @@ pub(crate) use status::Live;
 use turbine::{Moment, Turbine};
 
 /// Version of the logic: another number may give other bytes for the same log.
-pub const LOGIC_VERSION: u32 = 3;
+pub const LOGIC_VERSION: u32 = 4;
 
 /// One entry of the telemetry topic as it lies in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

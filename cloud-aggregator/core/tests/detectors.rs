@@ -248,9 +248,16 @@ fn a_reading_within_the_hysteresis_does_not_clear() {
         _ => 69.0,
     };
     t.live(0..245, temperature, |_| 100.0);
-    let cleared = t.alerts().pop().unwrap();
+    let mut alerts = t.alerts();
+    let cleared = alerts.pop().unwrap();
     assert_eq!(cleared.state, AlertState::Cleared);
     assert_eq!(cleared.log_time.0, at(240).0);
+    // the end still says what the alert was raised on
+    let raised = alerts.pop().unwrap();
+    assert_eq!(cleared.window.kind, raised.window.kind);
+    assert_eq!(cleared.operating_state, raised.operating_state);
+    assert!(!cleared.sources.is_empty(), "{cleared:?}");
+    assert_eq!(cleared.detail, "normal again");
 }
 
 const MINUTES: &str = r#"

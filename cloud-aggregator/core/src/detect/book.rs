@@ -104,7 +104,7 @@ pub(super) struct Alert {
     evidence: EventTime,
     pub(super) acknowledged: Option<Acknowledged>,
     pub(super) shelved: Option<Shelved>,
-    /// What the newest breach said, for what is said of the alert between breaches.
+    /// What the newest breach said, for what is said of the alert between breaches and at its end.
     pub(super) quoted: Option<Quoted>,
 }
 
@@ -345,6 +345,7 @@ impl Book {
             };
             self.alerts[at].revision += 1;
             let mut event = self.event(scene, at, state, None);
+            self.quote(at, &mut event);
             detail.clone_into(&mut event.detail);
             out.push(event);
             self.alerts.remove(at);
@@ -410,6 +411,17 @@ impl Book {
             acknowledged: a.acknowledged.clone(),
             shelved: a.shelved.clone(),
         }
+    }
+
+    /// Gives an event that no breach caused what the newest breach said.
+    pub(super) fn quote(&self, at: usize, event: &mut AlertEvent) {
+        let Some(quoted) = &self.alerts[at].quoted else {
+            return;
+        };
+        event.window = quoted.window.clone();
+        event.sources.clone_from(&quoted.sources);
+        event.operating_state = quoted.operating_state;
+        event.detail.clone_from(&quoted.detail);
     }
 
     /// The open alerts in short, the newest last, at most `max`.

@@ -109,6 +109,7 @@ impl Book {
         let quoted = quoted.unwrap_or(alert);
         self.alerts[quoted].revision += 1;
         let mut event = self.event(scene, quoted, AlertState::Merged, None);
+        self.quote(quoted, &mut event);
         event.episode = gone.id.text();
         event.merged_into = Some(kept.text());
         "the episode is part of an older one".clone_into(&mut event.detail);

@@ -60,14 +60,8 @@ impl Book {
         let state = self.alerts[at].state();
         let from = out.len();
         self.say(scene, at, state, None, out);
-        let Some(quoted) = &self.alerts[at].quoted else {
-            return;
-        };
         for event in &mut out[from..] {
-            event.window = quoted.window.clone();
-            event.sources.clone_from(&quoted.sources);
-            event.operating_state = quoted.operating_state;
-            event.detail.clone_from(&quoted.detail);
+            self.quote(at, event);
         }
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! A gateway is down when all its turbines that have ever spoken are silent; a farm when all its gateways are, or, of three
 //! and more, at least nine tenths of them within the same few minutes. What is explained by a wider cut is not alarmed again.
+//!
+//! Invariant: a turbine whose newest slice was history when its gateway recorded it (a file of last year, say) has not
+//! spoken yet: its age says nothing of a link.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +15,9 @@ use super::Fresh;
 
 /// Silences that begin within this time of each other have one cause, microseconds.
 const SAME_CAUSE_US: i64 = 300_000_000;
+
+/// A slice that was recorded so long after its newest reading is history, microseconds.
+const HISTORY_US: i64 = 300_000_000;
 
 /// How a farm is connected.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -48,14 +54,27 @@ pub struct Silence {
     pub fresh: Fresh,
     /// Event time of that reading.
     pub newest: Option<EventTime>,
+    /// When its gateway recorded that reading, if it is of a fast channel.
+    pub recorded: Option<WallTime>,
     /// What waits at the gateway.
     pub backlog: Backlog,
 }
 
 impl Silence {
-    /// When it fell silent.
-    fn since(&self) -> Option<EventTime> {
-        self.newest.filter(|_| self.fresh == Fresh::Stale)
+    /// When it fell silent; `None`: it speaks, or has not spoken yet.
+    pub fn since(&self) -> Option<EventTime> {
+        self.newest
+            .filter(|_| self.fresh == Fresh::Stale && !self.history_only())
+    }
+    /// All that came of it was old when its gateway recorded it.
+    pub fn history_only(&self) -> bool {
+        self.newest
+            .zip(self.recorded)
+            .is_some_and(|(newest, at)| at.0.saturating_sub(newest.0) > HISTORY_US)
+    }
+    /// It has reported as it went.
+    fn spoke(&self) -> bool {
+        self.fresh != Fresh::Never && !self.history_only()
     }
     fn waiting_bytes(&self, now: WallTime) -> Option<u64> {
         self.backlog.bytes(self.since(), now)
@@ -144,10 +163,7 @@ impl Gateway<'_> {
         self.turbines.iter().filter_map(|t| Some((*t, t.since()?)))
     }
     fn spoke(&self) -> usize {
-        self.turbines
-            .iter()
-            .filter(|t| t.fresh != Fresh::Never)
-            .count()
+        self.turbines.iter().filter(|t| t.spoke()).count()
     }
     /// When the last of its turbines fell silent, if all of them are.
     fn down_since(&self) -> Option<EventTime> {

@@ -17,6 +17,7 @@ fn turbine(farm: &str, gateway: usize, n: usize, silent: Option<i64>) -> Silence
             Fresh::Live
         },
         newest: Some(EventTime(silent.unwrap_or(10_000) * S)),
+        recorded: Some(WallTime(silent.unwrap_or(10_000) * S + S)),
         backlog: Backlog {
             missing_seqs: 0,
             record_bytes: Some(1_000.0),
@@ -122,4 +123,27 @@ fn what_waits_is_estimated_by_time_while_down_and_by_records_while_draining() {
     assert_eq!(unknown.bytes(None, NOW), None);
     assert_eq!(unknown.bytes(Some(EventTime(0)), NOW), None);
     assert_eq!(Backlog::default().bytes(None, NOW), Some(0));
+}
+
+#[test]
+fn who_has_only_history_has_not_spoken_and_no_link_of_it_is_down() {
+    let history = |n: usize, behind_s: i64| Silence {
+        recorded: Some(WallTime((1_000 + behind_s) * S)),
+        ..turbine("north", 7, n, Some(1_000))
+    };
+    // recorded five minutes after its time it is late, and one second more makes it history
+    assert_eq!(history(0, 300).since(), Some(EventTime(1_000 * S)));
+    assert!(history(0, 301).history_only());
+    assert_eq!(history(0, 301).since(), None);
+    let all = [history(0, 301), history(1, 5_000)];
+    assert_eq!(alarms(&all, NOW), []);
+    assert_eq!(farm_link(&all, NOW).state, LinkState::Up);
+    // beside one that speaks, a cut is told of that one only
+    let cut = [history(0, 301), turbine("north", 7, 1, Some(9_000))];
+    let found = alarms(&cut, NOW);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].kind, found[0].turbines, found[0].since),
+        (LinkKind::Gateway, 1, EventTime(9_000 * S))
+    );
 }

@@ -167,15 +167,21 @@ fn card(
         gateway: gateway.clone(),
         fresh,
         newest,
+        recorded: doc.and_then(|d| d.fast_event_time.and(d.slice_committed_at)),
         backlog: Backlog {
             missing_seqs: coverage.missing_seqs,
             record_bytes,
             bytes_per_s,
         },
     };
-    let down_since = newest.filter(|_| fresh == Fresh::Stale);
+    let down_since = silence.since();
     let need = need(&Urgency {
-        fresh,
+        // nobody need go to a turbine because its history is old
+        fresh: if silence.history_only() {
+            Fresh::Never
+        } else {
+            fresh
+        },
         alerts: tally,
         iec_state: situation.iec_state,
         limit,

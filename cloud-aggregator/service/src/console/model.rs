@@ -87,7 +87,7 @@ pub struct AlertCounts {
 /// What waits at the turbine's gateway.
 #[derive(Clone, PartialEq, Debug, Serialize, ToSchema)]
 pub struct TurbineLink {
-    /// Time of the last reading before the silence; null: it speaks, or never did.
+    /// Time of the last reading before the silence; null: it speaks, or never did (history that came later is no speaking).
     #[schema(required)]
     pub down_since: Option<String>,
     /// Records that are known to exist and have not come.

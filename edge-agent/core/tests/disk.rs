@@ -98,7 +98,7 @@ fn a_gap_tells_what_was_in_the_records_that_left() {
     let mut w = small(30_000);
     w.start_live();
     w.cut_link();
-    w.live_for(200);
+    w.live_for(300);
     let mut ranges = 0;
     for record in w.records() {
         let Body::Gap(gap) = record.body else {

@@ -36,7 +36,7 @@ const HOUR_FILE_ROWS_MIN: u64 = 4_096;
 /// How many readings a cut may hold: it ends after the entry that reaches one of these.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Of all turbines: how long it takes to make the files (about 2 s for this many).
+    /// Of all turbines: how long it takes to make the files (some seconds for this many).
     pub readings: u64,
     /// Of one turbine, whose rows are in memory together (32 bytes each).
     pub turbine: u64,
@@ -129,12 +129,7 @@ impl Readings {
             Body::Untimed(untimed) => (&untimed.batch, Some(untimed.boot)),
             Body::Open(_) | Body::Gap(_) | Body::Seal(_) => return,
         };
-        if !self.farms.contains_key(from.farm) {
-            self.farms.insert(from.farm.to_owned(), Farm::default());
-        }
-        let Some(farm) = self.farms.get_mut(from.farm) else {
-            return;
-        };
+        let farm = self.farms.entry(from.farm.to_owned()).or_default();
         if boot.is_none() {
             farm.count(batch);
         }
@@ -156,38 +151,28 @@ impl Readings {
         });
     }
 
-    /// The files of `readings`, `late` and `untimed`, in the order of their paths. A record without its catalogue has neither names
-    /// nor values, but all the rest.
+    /// The files, farm by farm, and of a farm table by table. A record without its catalogue has neither names nor values,
+    /// but all the rest.
     pub fn files(&mut self, fleet: &Fleet, file_name: &str) -> Result<Vec<DataFile>, LakeError> {
         let farms = std::mem::take(&mut self.farms);
         (self.total, self.full) = (0, false);
-        let (mut files, mut late, mut untimed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut files = Vec::new();
         let mut rows = TurbineRows::default();
         for (name, farm) in farms {
             let mut sheets = Sheets {
                 farm: &name,
                 file_name,
                 whole_days: farm.whole_days(),
-                readings: BTreeMap::new(),
-                late: BTreeMap::new(),
-                untimed: BTreeMap::new(),
+                begun: BTreeMap::new(),
             };
             for (turbine, held) in &farm.turbines {
                 rows.fill(fleet, &held.pieces, file_name)?;
                 sheets.add(turbine.as_str(), &rows)?;
             }
-            for sheet in sheets.readings.into_values() {
+            for sheet in sheets.begun.into_values() {
                 files.push(sheet.finish()?);
             }
-            for sheet in sheets.late.into_values() {
-                late.push(sheet.finish()?);
-            }
-            for sheet in sheets.untimed.into_values() {
-                untimed.push(sheet.finish()?);
-            }
         }
-        files.append(&mut late);
-        files.append(&mut untimed);
         Ok(files)
     }
 }
@@ -228,9 +213,7 @@ struct Sheets<'a> {
     farm: &'a str,
     file_name: &'a str,
     whole_days: BTreeSet<i64>,
-    readings: BTreeMap<Slot, Sheet>,
-    late: BTreeMap<Slot, Sheet>,
-    untimed: BTreeMap<Slot, Sheet>,
+    begun: BTreeMap<(Table, Slot), Sheet>,
 }
 
 impl Sheets<'_> {
@@ -279,12 +262,7 @@ impl Sheets<'_> {
 
     /// The file in the making, begun if there is none.
     fn sheet(&mut self, table: Table, slot: Slot) -> Result<&mut Sheet, LakeError> {
-        let sheets = match table {
-            Table::Late => &mut self.late,
-            Table::Untimed => &mut self.untimed,
-            _ => &mut self.readings,
-        };
-        Ok(match sheets.entry(slot) {
+        Ok(match self.begun.entry((table, slot)) {
             Entry::Occupied(o) => o.into_mut(),
             Entry::Vacant(v) => {
                 let (farm, file) = (self.farm, self.file_name);

@@ -468,3 +468,25 @@ async fn a_backlog_of_sixty_days_makes_few_files() {
     assert_eq!(view.files(Table::Readings, &Filter::default()).len(), 62);
     assert_eq!(view.files(Table::Batches, &Filter::default()).len(), 1);
 }
+
+#[tokio::test]
+async fn a_backlog_of_a_million_readings_of_one_turbine_ends_the_cut() {
+    let (mut edge, open) = Edge::open(&fleet(), "T1", 1, None);
+    let mut log = vec![entry(T0 + 3_600 * SECOND_US, &edge, &open)];
+    let mut start = windlass_shared::time::EventTime(T0);
+    // 65,535 readings each: the sixteenth reaches a million
+    for _ in 0..17 {
+        let record = edge.regular(start, 1_000, 21_845);
+        start = start.plus_us(22 * SECOND_US);
+        log.push(entry(log[0].time, &edge, &record));
+    }
+    let mut rig = Rig::new(300);
+    rig.drive(Topic::Telemetry, &log, Failures::none()).await;
+    let view = rig.lake().view().await.unwrap();
+    let rows = |table| -> Vec<u64> {
+        let files = view.files(table, &Filter::default());
+        files.iter().map(|f| f.rows).collect()
+    };
+    assert_eq!(rows(Table::Batches), [17, 1]);
+    assert_eq!(rows(Table::Readings), [16 * 65_535, 65_535]);
+}

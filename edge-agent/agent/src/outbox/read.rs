@@ -1,6 +1,6 @@
 //! Answering the core's requests, and the size of the file.
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 use windlass_edge_core::{
     LoadRequest, Loaded, RowClass, RowKind, RowLevel, RowMeta, SeqSet, StoredRow,
 };
@@ -123,16 +123,9 @@ impl Outbox {
                 bytes += meta.bytes;
                 first = first.or(Some(id(key, meta.id.seq)));
                 last = Some((epoch, meta.id.seq));
-                let payload = row.get_ref(12)?.as_blob()?;
-                if wire::next_head(&meta.prev_head, &wire::hash(payload)) == meta.head {
-                    let payload = payload.into();
-                    rows.push(StoredRow {
-                        meta,
-                        level,
-                        payload,
-                    });
-                } else {
-                    corrupt.push(meta);
+                match whole(row, meta, level)? {
+                    Ok(stored) => rows.push(stored),
+                    Err(meta) => corrupt.push(meta),
                 }
             }
         }
@@ -218,16 +211,9 @@ impl Outbox {
                     break 'journals;
                 }
                 bytes += meta.bytes;
-                let payload = row.get_ref(12)?.as_blob()?;
-                if wire::next_head(&meta.prev_head, &wire::hash(payload)) == meta.head {
-                    let payload = payload.into();
-                    rows.push(StoredRow {
-                        meta,
-                        level,
-                        payload,
-                    });
-                } else {
-                    corrupt.push(meta);
+                match whole(row, meta, level)? {
+                    Ok(stored) => rows.push(stored),
+                    Err(meta) => corrupt.push(meta),
                 }
             }
         }
@@ -293,4 +279,22 @@ impl Outbox {
         }
         Ok(held)
     }
+}
+
+/// A record with its bytes, if they are those that its head was made of; otherwise only what is known of it.
+fn whole(
+    row: &Row<'_>,
+    meta: RowMeta,
+    level: RowLevel,
+) -> rusqlite::Result<Result<StoredRow, RowMeta>> {
+    let payload = row.get_ref(12)?.as_blob()?;
+    if wire::next_head(&meta.prev_head, &wire::hash(payload)) != meta.head {
+        return Ok(Err(meta));
+    }
+    let payload = payload.into();
+    Ok(Ok(StoredRow {
+        meta,
+        level,
+        payload,
+    }))
 }

@@ -2,7 +2,7 @@
 //! with a Mosquitto of its own a broker restart is one; a fault that nobody finds fails the run.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use windlass_fleet::run::{Options, report};
 use windlass_fleet::spec;
@@ -20,17 +20,7 @@ fn whatever_happens_to_networks_and_machines_the_ledger_is_exact() {
     let dir = work.path().join("run");
     let scenario =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../fleet-model/scenarios/disturbed.toml");
-    let options = Options {
-        scenario,
-        seed: None,
-        minutes: 2.0,
-        report: None,
-        dir: Some(dir.clone()),
-        keep: false,
-        json: false,
-        detectors: Some(detectors),
-        profiles: None,
-    };
+    let options = two_minutes(scenario, &dir, detectors);
     let report = report(&options).expect("a run");
     println!("{report:#?}");
     assert!(report.passed);
@@ -147,17 +137,7 @@ fn a_mosquitto_restarts_alone_and_a_fault_that_nobody_finds_fails_the_run() {
     let product = spec::detectors().expect("the product's detectors");
     let detectors = write("detectors.toml", &(product + OIL_LEVEL));
     let dir = work.path().join("run");
-    let options = Options {
-        scenario: write("broker.toml", BROKER),
-        seed: None,
-        minutes: 2.0,
-        report: None,
-        dir: Some(dir.clone()),
-        keep: false,
-        json: false,
-        detectors: Some(detectors),
-        profiles: None,
-    };
+    let options = two_minutes(write("broker.toml", BROKER), &dir, detectors);
     let report = report(&options).expect("a run");
     println!("{report:#?}");
     assert!(report.balance.is_right(), "{:?}", report.balance);
@@ -194,4 +174,18 @@ fn a_mosquitto_restarts_alone_and_a_fault_that_nobody_finds_fails_the_run() {
             ("sensor_stuck", false, true),
         ]
     );
+}
+
+fn two_minutes(scenario: PathBuf, dir: &Path, detectors: PathBuf) -> Options {
+    Options {
+        scenario,
+        seed: None,
+        minutes: 2.0,
+        report: None,
+        dir: Some(dir.to_owned()),
+        keep: false,
+        json: false,
+        detectors: Some(detectors),
+        profiles: None,
+    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use windlass_fleet::ledger::Balance;
 use windlass_fleet::ledger::lake::Lake;
+use windlass_fleet::own_clock::OwnClock;
 use windlass_fleet::process::built;
 use windlass_fleet::rig::{BrokerKind, Rig};
 use windlass_fleet::spec::{Cloud, Gateway, Turbine};
@@ -39,6 +40,10 @@ impl Site {
         let rig = Rig::new(vec![gateway], &Cloud::default(), BrokerKind::Embedded)?;
         let pushed = BTreeMap::new();
         Ok(Self { rig, pushed })
+    }
+
+    fn clock(&mut self) -> &mut OwnClock {
+        self.rig.clock(0).expect("a clock")
     }
 
     /// Pushes `n` readings, each of another power, and gives them.
@@ -152,11 +157,7 @@ impl Site {
 #[test]
 fn readings_of_1970_get_their_time_when_the_clock_is_set_and_count_once() {
     let mut site = Site::new().expect("a site");
-    site.rig
-        .clock(0)
-        .expect("a clock")
-        .set(WallTime(0))
-        .expect("set");
+    site.clock().set(WallTime(0)).expect("set");
     site.rig.start().expect("started");
     site.push(20).expect("pushed");
     site.waits(20).expect("recorded in 1970");
@@ -171,11 +172,7 @@ fn readings_of_1970_get_their_time_when_the_clock_is_set_and_count_once() {
     site.rig.start_gateway(0).expect("started again");
     site.push(10).expect("pushed");
     site.waits(30).expect("recorded in 1970");
-    site.rig
-        .clock(0)
-        .expect("a clock")
-        .set_right()
-        .expect("set");
+    site.clock().set_right().expect("set");
     site.push(10).expect("pushed");
     site.numbered(40).expect("placed");
 
@@ -208,22 +205,14 @@ fn readings_of_1970_get_their_time_when_the_clock_is_set_and_count_once() {
 fn an_outbox_restored_from_before_the_placing_places_nothing_again() {
     let copy = tempfile::tempdir().expect("a folder");
     let mut site = Site::new().expect("a site");
-    site.rig
-        .clock(0)
-        .expect("a clock")
-        .set(WallTime(0))
-        .expect("set");
+    site.clock().set(WallTime(0)).expect("set");
     site.rig.start().expect("started");
     let waited = site.push(10).expect("pushed");
     site.waits(10).expect("recorded in 1970");
     site.rig.kill_gateway(0).expect("killed");
     site.copy_outbox(copy.path(), false).expect("a backup");
     site.rig.start_gateway(0).expect("started again");
-    site.rig
-        .clock(0)
-        .expect("a clock")
-        .set_right()
-        .expect("set");
+    site.clock().set_right().expect("set");
     site.push(5).expect("pushed");
     site.numbered(15).expect("placed");
     site.rig.caught_up(BOUND).expect("acknowledged");
@@ -257,11 +246,7 @@ fn readings_that_no_clock_saw_are_kept_untimed_and_their_interval_is_not_exact()
 
     // a power cut, and the boot after it never sees a clock
     let boot = site.rig.gateways[0].boot().expect("a boot");
-    site.rig
-        .clock(0)
-        .expect("a clock")
-        .set(WallTime(0))
-        .expect("set");
+    site.clock().set(WallTime(0)).expect("set");
     site.rig.start_gateway(0).expect("started");
     let dark = site.push(10).expect("pushed");
     site.waits(10).expect("recorded in 1970");
@@ -269,11 +254,7 @@ fn readings_that_no_clock_saw_are_kept_untimed_and_their_interval_is_not_exact()
     let dark_to = clock::wall().0;
 
     site.rig.gateways[0].boot().expect("a boot");
-    site.rig
-        .clock(0)
-        .expect("a clock")
-        .set_right()
-        .expect("set");
+    site.clock().set_right().expect("set");
     site.rig.start_gateway(0).expect("started");
     let later = site.push(10).expect("pushed");
     site.numbered(40).expect("numbered");
